@@ -1,0 +1,50 @@
+# Two commands do all the set-up: `make run` trains a policy in front of you, `make test` passes.
+# A third, `make e2e`, does the same on a real cluster.
+.DEFAULT_GOAL := help
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS ?=
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "installing into $(VENV) (torch is large; the first time takes a few minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/.installed ## Make .venv with everything in it
+
+.PHONY: run
+run: install ## Train configs/default.yaml through its four stages, here
+	@$(BIN)/headway run configs/default.yaml
+
+.PHONY: generate
+generate: install ## Write the CRDs and the rendered manifests from their sources
+	@$(BIN)/python -m headway_api.crd
+
+.PHONY: lint
+lint: install ## Style, architecture, types, generated files
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@test ! -e operator/__init__.py && test ! -e trainer/__init__.py || \
+	  { echo "operator/ and trainer/ must not be packages: operator would shadow the standard library's"; exit 1; }
+	@$(BIN)/lint-imports --no-cache --verbose >/dev/null || $(BIN)/lint-imports --no-cache
+	@$(BIN)/mypy
+	@$(BIN)/python -m headway_api.crd --check
+
+.PHONY: format
+format: install ## Format the code
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+.PHONY: unit
+unit: install ## Unit tests
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m 'not integration'
+
+.PHONY: test
+test: lint unit ## Lint, types, unit tests, and tests against a real kube-apiserver

@@ -1,0 +1,191 @@
+"""Reads a TrainingRun from YAML as kubectl does, and turns every refusal into one line: field, value, fix."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from headway_api.training_run import TrainingRun
+
+
+class SpecError(ValueError):
+    """A document that cannot be used. `str()` is the message for the person; there is no more to know."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the numbers of kubectl's parser: 3e-4 is a number, 1:30 is text; a key may stand only once."""
+
+
+_FLOAT = re.compile(
+    r"""^(?:[-+]?(?:[0-9][0-9_]*)?\.?[0-9]+(?:[eE][-+]?[0-9]+)?
+        |[-+]?[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?
+        |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+    re.X,
+)
+_INT = re.compile(r"^(?:[-+]?0b[0-1_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?0o?[0-7_]+|[-+]?(?:0|[1-9][0-9_]*))$", re.X)
+
+
+def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """SafeLoader's implicit types, with our numbers in place of YAML 1.1's, and no dates (JSON has none)."""
+    dropped = {f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp", "value")}
+    table = {
+        first: [(tag, pattern) for tag, pattern in entries if tag not in dropped]
+        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for first in "-+.0123456789":
+        table.setdefault(first, []).extend([("tag:yaml.org,2002:int", _INT), ("tag:yaml.org,2002:float", _FLOAT)])
+    return table
+
+
+_Loader.yaml_implicit_resolvers = _resolvers()
+
+
+def _int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = loader.construct_scalar(node).replace("_", "")
+    sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.lstrip("+"))
+    if digits[:2] in ("0x", "0b", "0o"):
+        return sign * int(digits, 0)
+    return sign * (int(digits, 8) if len(digits) > 1 and digits.startswith("0") else int(digits))
+
+
+def _float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+    text = loader.construct_scalar(node).replace("_", "").lower()
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    result: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            key = loader.construct_scalar(key_node)  # JSON's keys are text
+        if key in result:
+            line = key_node.start_mark.line + 1
+            raise SpecError(f"line {line}: key {key!r} stands twice: remove one of them")
+        result[key] = loader.construct_object(value_node, deep=True)
+    return result
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _float)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse one YAML document into JSON types. Raises SpecError with the line of the fault."""
+    try:
+        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise SpecError(f"{where}not YAML: {getattr(error, 'problem', error)}") from error
+    except RecursionError as error:
+        raise SpecError("the document is nested too deeply: a TrainingRun has about ten levels") from error
+    if len(documents) != 1:
+        raise SpecError(f"expected one document, found {len(documents)}: keep one TrainingRun in a file")
+    return documents[0]
+
+
+def validate(document: Any) -> TrainingRun:
+    """Check a parsed document. Raises SpecError with one line for each fault: field, value, fix."""
+    if not isinstance(document, dict):
+        raise SpecError(f"expected a mapping with apiVersion, kind, metadata and spec, found {_short(document)}")
+    try:
+        return TrainingRun.model_validate(document, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise SpecError("\n".join(sorted({explain(detail) for detail in error.errors()}))) from None
+
+
+def load_run(path: Path) -> TrainingRun:
+    """Read and check a file. Raises SpecError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}: give the path of a TrainingRun file") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"{path}: is not UTF-8 text: give the path of a TrainingRun file") from None
+    return validate(parse_yaml(text))
+
+
+_FIXES = {
+    "missing": "is required: add it",
+    "extra_forbidden": "is not a known field: check the spelling with `kubectl explain trainingrun.spec --recursive`",
+}
+_WANTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text (quote it)",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "list_type": "a list",
+    "finite_number": "a finite number",
+}
+
+
+def explain(detail: ErrorDetails) -> str:
+    """Return one line for one fault: the field's path, the value, and what would be right."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    field = _path(detail["loc"])
+    if kind in _FIXES:
+        return f"{field}: {_FIXES[kind]}"
+    if kind == "rule":
+        return f"{field}: {context['message']} (found {_short(_at(detail['input'], str(context['field'])))})"
+    if kind == "null":
+        return f"{field + '.' if field else ''}{context['field']}: found null: leave the field out, or give a value"
+    found = _short(detail["input"])
+    if kind in _WANTED:
+        return f"{field}: found {found}: give {_WANTED[kind]}"
+    return f"{field}: found {found}: {_bound(kind, context, detail['msg'])}"
+
+
+def _bound(kind: str, context: dict[str, Any], message: str) -> str:
+    words = {
+        "greater_than": "give a value above {gt}",
+        "greater_than_equal": "give a value of at least {ge}",
+        "less_than": "give a value below {lt}",
+        "less_than_equal": "give a value of at most {le}",
+        "string_too_short": "give at least {min_length} character(s)",
+        "string_too_long": "give at most {max_length} characters",
+        "too_short": "give at least {min_length} entry",
+        "too_long": "give at most {max_length} entries",
+        "string_pattern_mismatch": "give text that matches {pattern}",
+        "literal_error": "give one of {expected}",
+    }
+    return words[kind].format(**context) if kind in words else message[0].lower() + message[1:]
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """('spec', 'a', 0, 'b') -> 'spec.a[0].b'; pydantic's own branch names are left out."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not re.search(r"[\[\]()]|^(int|literal|function-)", part):
+            path += f".{part}" if path else part
+    return path or "document"
+
+
+def _at(value: Any, dotted: str) -> Any:
+    for part in filter(None, dotted.split(".")):
+        if not isinstance(value, dict) or part not in value:
+            return value if isinstance(value, dict) and not value else "nothing there"
+        value = value[part]
+    return value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,66 @@
+"""What rank 0 reports while it trains, and what it is answered."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from headway_api.base import Contract, Float, Int, described
+
+MetricName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_./-]+$")]
+
+
+class CurriculumProgress(Contract):
+    """Where the run stands in its curriculum."""
+
+    stage: Int = Field(ge=1, le=16, description="Number of the stage, from 1.")
+    stage_name: str = Field(max_length=40, description="Name of the stage.")
+    stages: Int = Field(ge=1, le=16, description="How many stages there are.")
+    success_rate: Float | None = Field(None, ge=0.0, le=1.0, description="Share of successes in the gate's window.")
+    episodes_in_stage: Int = Field(ge=0, description="Episodes that began and ended in this stage.")
+    advanced_at: Int = described(0, "Environment step at which the stage began.", ge=0)
+    passed: bool = described(False, "Whether the last stage's gate has passed.")
+
+
+class CheckpointProgress(Contract):
+    """The newest whole checkpoint."""
+
+    step: Int = Field(ge=0, description="Environment step that it holds.")
+    uri: str = Field(max_length=1024, description="Where it is.")
+    time: str = Field(max_length=40, description="When it was written, RFC 3339.")
+
+
+class Progress(Contract):
+    """status.progress: the newest values. History is the trackers' business."""
+
+    step: Int = Field(ge=0, description="Environment steps over all ranks.")
+    total_steps: Int = Field(ge=0, description="Steps at which training ends at the latest.")
+    percent: Int = Field(ge=0, le=100, description="Share of totalSteps, or 100 when complete.")
+    eta_seconds: Int | None = Field(None, ge=0, description="Seconds to totalSteps at the present speed.")
+    eta: str = described("", "The same for people, e.g. 1h05m.", max_length=16)
+    steps_per_second: Float = described(0.0, "Environment steps per second over all ranks, recently.", ge=0.0)
+    success: str = described("", "The gate's success rate for people, e.g. 87%.", max_length=8)
+    metrics: dict[MetricName, Float] = described({}, "The newest metrics, finite numbers only.", max_length=64)
+    curriculum: CurriculumProgress | None = Field(None, description="Where the run stands in its curriculum.")
+    checkpoint: CheckpointProgress | None = Field(None, description="The newest whole checkpoint.")
+    attempt: Int = described(0, "The attempt that reported this.", ge=0)
+    number: Int = described(0, "Number of the report, over all attempts.", ge=0)
+    reported_at: str = described("", "When the operator received it, RFC 3339.", max_length=40)
+
+
+class ProgressReport(Contract):
+    """The body that rank 0 posts."""
+
+    attempt: Int = Field(ge=1, description="The attempt that reports; an older one is refused.")
+    number: Int = Field(
+        ge=1, description="Increases by one with every report, over all attempts; resent until acknowledged."
+    )
+    progress: Progress = Field(description="The newest values.")
+
+
+class ProgressReply(Contract):
+    """The operator's answer."""
+
+    acknowledged: Int = Field(ge=0, description="Number of the newest report that is recorded.")
+    next_seconds: Float = Field(gt=0.0, le=3600.0, description="How long to wait before the next report.")

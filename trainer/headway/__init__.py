@@ -1,0 +1,1 @@
+"""Headway: reinforcement learning for robot navigation."""
