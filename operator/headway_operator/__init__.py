@@ -1,1 +1,1 @@
-"""The control plane: a pure core that decides, a thin shell that acts."""
+"""The operator: a pure core that decides, a thin shell that does."""

@@ -1,0 +1,1 @@
+"""The only I/O: the API server, the progress server, metrics and health."""
