@@ -1,0 +1,95 @@
+"""What the API server accepts, `headway run` accepts, and the reverse: generated documents, given to both."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+import yaml
+from headway_api import crd
+from headway_api.load import SpecError, parse_yaml, validate
+from hypothesis import HealthCheck, Phase, given, settings
+from specs import bent_runs, valid_runs
+
+pytestmark = pytest.mark.integration
+RUNS = "/apis/headway.dev/v1alpha1/namespaces/default/trainingruns"
+# No shrinking: a disagreement is printed with its document, and every example costs a request.
+ENOUGH = settings(
+    max_examples=250,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def server_verdict(api: Any, document: dict) -> tuple[bool, str]:
+    """Create with strict validation, as a dry run."""
+    query = "?dryRun=All&fieldValidation=Strict"
+    status, body = api.request("POST", RUNS + query, json.dumps(document), "application/json")
+    if status not in (201, 400, 422):
+        raise AssertionError(f"{status}: {body}")
+    return status == 201, str(body.get("message", ""))
+
+
+def our_verdict(document: dict) -> tuple[bool, str]:
+    try:
+        validate(document)
+    except SpecError as refusal:
+        return False, str(refusal)
+    return True, ""
+
+
+def assert_agreement(api: Any, document: dict) -> bool:
+    (theirs, their_words), (ours, our_words) = server_verdict(api, document), our_verdict(document)
+    assert theirs == ours, f"server: {theirs} {their_words}\nours: {ours} {our_words}\n{yaml.safe_dump(document)}"
+    return ours
+
+
+@pytest.fixture(scope="module")
+def api(control_plane: Any) -> Any:
+    control_plane.apply(crd.training_run_crd())
+    return control_plane
+
+
+def test_at_least_200_valid_documents_are_taken_by_both(api: Any) -> None:
+    count: Counter[bool] = Counter()
+
+    @ENOUGH
+    @given(valid_runs())
+    def check(document: dict) -> None:
+        count[assert_agreement(api, document)] += 1
+
+    check()
+    assert count[True] >= 200
+    assert count[False] == 0
+
+
+def test_at_least_200_broken_documents_are_refused_by_both(api: Any) -> None:
+    count: Counter[bool] = Counter()
+
+    @settings(ENOUGH, max_examples=500)
+    @given(bent_runs())
+    def check(document: dict) -> None:
+        count[assert_agreement(api, document)] += 1
+
+    check()
+    assert count[False] >= 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["3e-4", "1e3", "1E+3", ".5", "5.", "-2.5e2", "1_000", "0x1f", "010", "0o10", "0b101", "+7", "-0", "1:30", "1.2.3",
+     "2026-01-01", "yes", "No", "on", "OFF", "y", "n", "true", "~", "null", "e3", "1e", ".e1", "0x", "08", "1__0",
+     "'3e-4'", "=", "<<x", ".inf_", "+.5", "0b2", "12e03", "1e-400", "685_230.15", "0_1", "-0x1f", "-010"],
+)  # fmt: skip
+def test_a_scalar_means_the_same_here_and_in_the_api_server(api: Any, text: str) -> None:
+    body = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: probe}}\ndata: {{v: {text}}}\n"
+    _, answer = api.request("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", body, "application/yaml")
+    ours = parse_yaml(body)["data"]["v"]
+    if answer.get("kind") == "ConfigMap":  # it took the value for text, or for nothing
+        assert answer["data"].get("v", "") == (ours if ours is not None else "")
+    else:  # it says what it took the value for: "cannot unmarshal number into …"
+        kind = {bool: "bool", int: "number", float: "number"}[type(ours)]
+        assert f"cannot unmarshal {kind}" in answer["message"]
