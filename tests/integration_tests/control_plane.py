@@ -1,7 +1,7 @@
 """A real kube-apiserver and etcd for the integration tests: certificates, start, kubeconfig, stop.
 
 There is no controller manager, scheduler or kubelet: nothing collects garbage, makes a ServiceAccount ``default`` or
-runs a pod. What the API server does itself is real: CRDs with their CEL rules, RBAC, TokenRequest, TokenReview, watches.
+runs a pod. What the API server does itself is real: CRDs with CEL rules, RBAC, TokenRequest, TokenReview, watches.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -159,4 +161,5 @@ def test_the_servers_die_with_the_process_that_started_them(tmp_path: Path, cont
         if not child.exists() or "\nState:\tZ" in (child / "status").read_text():
             return
         time.sleep(0.1)
+    os.kill(int(child.name), signal.SIGKILL)
     raise AssertionError(f"etcd {child.name} outlived its parent")
