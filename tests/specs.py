@@ -77,13 +77,13 @@ _pod_template = _some(
 @st.composite
 def valid_runs(draw: st.DrawFn) -> Document:
     """Draw a document that both the API server and `headway run` must take."""
-    nodes, processes = draw(st.integers(1, 4)), draw(st.sampled_from(["auto", 1, 2, 3.0]))
+    nodes, processes = draw(st.integers(1, 4)), draw(st.sampled_from(["auto", 1, 2]))
     gpus = draw(st.integers(0, 4))
     ranks = nodes * (max(1, gpus) if processes == "auto" else int(processes))
     envs, minibatch, batches = (draw(st.integers(1, 8)) * ranks for _ in range(3))
     rollout = minibatch * batches  # numEnvs * rollout is a multiple of the minibatch
     train = {
-        "totalSteps": draw(st.integers(1, 10**12)),
+        "totalSteps": draw(st.integers(1, 10**12) | st.just(4096.0)),
         "numEnvs": envs,
         "env": {"nav": draw(_some(maxSteps=st.integers(10, 10000), stepSeconds=st.floats(0.02, 1)))},
         "algo": {

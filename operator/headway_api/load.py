@@ -19,7 +19,7 @@ class SpecError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the numbers of kubectl's parser: 3e-4 is a number, 1:30 is text; a key may stand only once."""
+    """YAML with the numbers of kubectl's parser: 3e-4 is a number, 1:30 is text, y is true; a key may stand only once."""
 
 
 _FLOAT = re.compile(
@@ -38,6 +38,8 @@ def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
         first: [(tag, pattern) for tag, pattern in entries if tag not in dropped]
         for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+    for first in "yYnN":  # kubectl's parser takes the short forms of YAML 1.1 for booleans too
+        table.setdefault(first, []).append(("tag:yaml.org,2002:bool", re.compile(r"^[yYnN]$")))
     for first in "-+.0123456789":
         table.setdefault(first, []).extend([("tag:yaml.org,2002:int", _INT), ("tag:yaml.org,2002:float", _FLOAT)])
     return table
@@ -59,6 +61,10 @@ def _float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
     return float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
+def _bool(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> bool:
+    return loader.construct_scalar(node).lower() in ("y", "yes", "true", "on")
+
+
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     loader.flatten_mapping(node)
     result: dict[Any, Any] = {}
@@ -75,6 +81,7 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _float)
+_Loader.add_constructor("tag:yaml.org,2002:bool", _bool)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 

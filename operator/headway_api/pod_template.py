@@ -30,13 +30,9 @@ LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
 
 
 def _quantity_text(value: object) -> object:
-    """A quantity may be written as a number; inside it is text."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise PydanticCustomError("quantity", "Input should be a quantity such as 2, 500m or 4Gi")
-    if isinstance(value, float):
-        if not value.is_integer():
-            raise PydanticCustomError("quantity", 'Write fractions as text with quotes: "0.5" or 500m')
-        value = int(value)
+    """A quantity may be written as a whole number; inside it is text."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise PydanticCustomError("quantity", 'Input should be a quantity such as 2, 500m, 4Gi or, in quotes, "0.5"')
     return str(value)
 
 

@@ -20,6 +20,7 @@ _KEPT = (
     "maxProperties", "default",
 )  # fmt: skip
 _INT_OR_STRING: Schema = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
+_OWN_WORDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 # A field names its wire form with json_schema_extra={"x-headway-form": …} where pydantic's own would not do.
 _FORMS: dict[str, Schema] = {
     "quantity": {**_INT_OR_STRING, "pattern": QUANTITY_PATTERN, "maxLength": 32, "minimum": 0},
@@ -75,6 +76,8 @@ class _Translator:
     def _scalar(self, node: Schema) -> Schema:
         if "type" not in node:
             raise ValueError(f"no structural form for {node}")
+        # Under a null union pydantic leaves the bounds of a validated number in its own words.
+        node = node | {word: node[own] for own, word in _OWN_WORDS.items() if own in node}
         schema = {key: node[key] for key in _KEPT if key in node}
         for bound in ("minimum", "maximum"):
             exclusive = "exclusive" + bound.capitalize()
@@ -104,14 +107,20 @@ class _Translator:
         for name, value in node["properties"].items():
             properties[name] = self.translate(value)
             if fields[name].default_factory is not None:
-                made = fields[name].get_default(call_default_factory=True)
-                properties[name]["default"] = {} if isinstance(made, BaseModel) else made
+                properties[name]["default"] = _default(fields[name].get_default(call_default_factory=True))
         rules = [*owner.rules, *([owner.one_of_rule()] if issubclass(owner, OneOf) else [])]
         return (
             {"properties": properties}
             | ({"required": node["required"]} if node.get("required") else {})
             | ({"x-kubernetes-validations": [validation(rule) for rule in rules]} if rules else {})
         )
+
+
+def _default(made: Any) -> Any:
+    """Return a nested default. Inner defaults fill an empty object, but its rules run before they do."""
+    if not isinstance(made, Contract):
+        return made
+    return made.to_wire() if made.rules else {}
 
 
 def _without(node: Schema, *keys: str) -> Schema:

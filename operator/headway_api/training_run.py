@@ -22,9 +22,9 @@ RUN_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 
 def _processes(value: object) -> object:
-    if isinstance(value, bool) or not (value == "auto" or isinstance(value, int | float)):
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int)):
         raise PydanticCustomError("processes", "Input should be auto or a whole number from 1 to 64")
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return value
 
 
 Processes = Annotated[

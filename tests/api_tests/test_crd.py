@@ -62,6 +62,15 @@ def test_all_of_the_spec_but_the_named_fields_is_fixed_after_creation() -> None:
     assert fixed == set(ROOT_SCHEMA["properties"]["spec"]["properties"]) - MUTABLE_SPEC_FIELDS
 
 
+def test_every_integer_of_the_spec_is_bounded_on_both_sides() -> None:
+    open_ended = [
+        path
+        for path, node in OURS
+        if path.startswith(".spec") and node.get("type") == "integer" and not {"minimum", "maximum"} <= set(node)
+    ]
+    assert open_ended == [".spec.train.network.mlp.hidden[]"]  # bounded by a rule of its own
+
+
 def test_model_names_are_unique_since_rules_are_found_by_name() -> None:
     found: list[type] = []
     pending: list[Any] = [TrainingRun]
