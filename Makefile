@@ -44,7 +44,23 @@ format: install ## Format the code
 
 .PHONY: unit
 unit: install ## Unit tests
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m 'not integration'
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m 'not integration' tests
+
+.PHONY: control-plane
+control-plane: ## Fetch or build the kube-apiserver and etcd of the integration tests
+	@e2e/cluster/controlplane.sh >/dev/null
+
+.PHONY: integration
+integration: install control-plane ## Tests against a real kube-apiserver and etcd
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -m integration tests
 
 .PHONY: test
-test: lint unit ## Lint, types, unit tests, and tests against a real kube-apiserver
+test: lint unit integration ## All that takes minutes: style, types, architecture, unit and integration tests
+
+.PHONY: e2e
+e2e: install ## Both images, a three-node kind cluster, the end-to-end suite
+	@e2e/run.sh
+
+.PHONY: clean
+clean: ## Remove what the other targets made here (not the caches under ~/.cache/headway)
+	@rm -rf $(VENV) .e2e runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

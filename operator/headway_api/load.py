@@ -19,7 +19,7 @@ class SpecError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the numbers of kubectl's parser: 3e-4 is a number, 1:30 is text, y is true; a key may stand only once."""
+    """YAML with kubectl's scalars: 3e-4 is a number, 1:30 is text, y is true; a key may stand only once."""
 
 
 _FLOAT = re.compile(
