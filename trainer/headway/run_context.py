@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from headway_api.progress import CurriculumProgress
+
 
 @dataclass(frozen=True)
 class RunContext:
@@ -17,7 +19,7 @@ class RunContext:
     name: str
     uid: str
     attempt: int
-    """Attempt of this run, from 0: each restart of the gang is a higher one, and fences off writers of lower ones."""
+    """Attempt of this run, from 1: each restart of the gang is a higher one, and fences off writers of lower ones."""
     out: Path
     """metrics.jsonl, tensorboard/ and best.* go here. Only rank 0 writes."""
     checkpoints: Path
@@ -38,18 +40,6 @@ class RunContext:
 
 
 @dataclass(frozen=True)
-class CurriculumStatus:
-    """Where the curriculum stands: `status.progress.curriculum`."""
-
-    stage: int  # from 0; equal to `stages` once the last gate has passed
-    stage_name: str
-    stages: int
-    success_rate: float  # of the episodes that the gate looks at; 0 while there are none
-    episodes_in_stage: int  # episodes that began and ended in this stage, over all ranks
-    advanced_at: int  # environment step at which the stage was reached
-
-
-@dataclass(frozen=True)
 class CheckpointRef:
     """The newest checkpoint of this run."""
 
@@ -62,11 +52,12 @@ class CheckpointRef:
 class ProgressSnapshot:
     """What the loop knows after an update; on rank 0 only."""
 
+    update: int  # updates made, over all attempts; goes back when a run resumes from an older checkpoint
     step: int  # environment steps over all ranks
     total_steps: int
     steps_per_second: float
     metrics: dict[str, float]  # finite numbers only; the same keys as in metrics.jsonl
-    curriculum: CurriculumStatus
+    curriculum: CurriculumProgress
     checkpoint: CheckpointRef | None
 
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
 
 from headway.envs.protocol import Observation, Step
 
+# VectorEnv.features: a pure function of the rows that it is given, so an algorithm may ask for a few of them only.
+Featurise = Callable[[Observation], Tensor]
+
 
 class Algorithm(Protocol):
     """Collects what it needs from steps that the loop makes, and learns when it has enough.
 
-    T steps in a rollout, N environments, F features, A action entries.
+    N environments of this rank, F features, A action entries. All ranks call the same methods in the same order.
     """
 
     def act(self, features: Tensor, step: int) -> Tensor:
-        """Explore: actions [N, A] for features [N, F]; noise is a function of (seed, environment index, step)."""
+        """Explore: actions [N, A] for features [N, F]; noise is a function of (seed, global index, step)."""
         ...
 
-    def observe(self, features: Tensor, action: Tensor, step: Step, final_features: Tensor) -> None:
-        """Take in one transition of every environment."""
+    def observe(self, features: Tensor, action: Tensor, step: Step, featurise: Featurise) -> None:
+        """Take in one transition of every environment: in `features`, `action` led to `step`."""
         ...
 
     def ready(self) -> bool:
@@ -36,12 +40,9 @@ class Algorithm(Protocol):
         ...
 
     def get_state(self) -> dict[str, Tensor]:
-        """Networks, optimisers, schedules and whatever has been collected since the last update."""
+        """Everything that the future depends on after an `update`, equal on all ranks; `network.*` is the policy."""
         ...
 
     def set_state(self, state: dict[str, Tensor]) -> None:
-        """Go on exactly where `get_state` was called."""
+        """Go on exactly where `get_state` was called. Raises ValueError if names, shapes or types differ."""
         ...
-
-
-__all__ = ["Algorithm", "Observation"]

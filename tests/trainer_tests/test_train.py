@@ -1,0 +1,169 @@
+import json
+
+import pytest
+import torch
+from headway import session
+from headway.checkpoint import load_tensors, read_manifest
+from headway.errors import CheckpointError, SpecError
+from headway.train import train
+from trainer_tests.conftest import line_spec
+
+UPDATE = 12 * 8  # environment steps between two updates of line_spec
+
+
+def never():
+    return False
+
+
+def ignore(snapshot):
+    pass
+
+
+def after(updates):
+    """A stop() that asks to leave once it has been called `updates` times: once an update."""
+    calls = iter(range(updates - 1))
+    return lambda: next(calls, None) is None
+
+
+def rows(run):
+    lines = [json.loads(line) for line in (run.out / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
+
+
+def tensors(result):
+    return {p.name: load_tensors(p) for p in result.checkpoint.glob("*.safetensors")}
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert one[name].keys() == other[name].keys()
+        for key in one[name]:
+            assert torch.equal(one[name][key], other[name][key]), f"{name}: {key}"
+
+
+def test_training_learns_passes_its_gates_and_says_so(line_env, context):
+    snapshots = []
+    result = train(line_spec(totalSteps=100_000), context(), never, snapshots.append)
+    assert result.outcome == "done"
+    assert result.message == f"passed all 2 stages after {result.step} steps"
+    assert result.step < 100_000
+    assert [s.step for s in snapshots] == [UPDATE * (i + 1) for i in range(len(snapshots))]
+    stages = [s.curriculum.stage for s in snapshots]
+    assert stages == sorted(stages) and {1, 2} == set(stages)
+    assert snapshots[-1].curriculum.passed
+    assert snapshots[-1].checkpoint.path == result.checkpoint
+
+
+def test_training_ends_at_the_first_update_boundary_at_or_after_total_steps(line_env, context):
+    result = train(line_spec(totalSteps=UPDATE * 2 + 1), context(), never, ignore)
+    assert result.step == UPDATE * 3
+    assert read_manifest(result.checkpoint).complete
+
+
+def test_two_runs_of_one_seed_are_equal_and_another_seed_differs(line_env, context):
+    runs = [context("a"), context("b"), context("c")]
+    results = [
+        train(line_spec(seed=s, totalSteps=UPDATE * 5), run, never, ignore)
+        for s, run in zip((0, 0, 1), runs, strict=True)
+    ]
+    assert rows(runs[0]) == rows(runs[1]) != rows(runs[2])
+    assert_equal(tensors(results[0]), tensors(results[1]))
+
+
+def test_stopping_and_going_on_equals_never_stopping(line_env, context):
+    spec = line_spec(totalSteps=UPDATE * 9)
+    whole, parts = context("whole"), context("parts")
+    expected = train(spec, whole, never, ignore)
+    stopped = train(spec, parts, after(4), ignore)
+    assert (stopped.outcome, stopped.step) == ("stopped", UPDATE * 4)
+    result = train(spec, context("parts", attempt=2), never, ignore)
+    assert result.outcome == "done"
+    assert_equal(tensors(expected), tensors(result))
+    assert rows(whole) == rows(parts)
+    assert read_manifest(result.checkpoint).parent == stopped.checkpoint.name
+
+
+def test_metrics_after_the_checkpoint_are_cut_back(line_env, context):
+    spec = line_spec(totalSteps=UPDATE * 4)
+    run = context()
+    train(spec, run, after(2), ignore)
+    with (run.out / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": UPDATE * 3}) + "\n")
+    train(spec, context(attempt=2), never, ignore)
+    assert [row["step"] for row in rows(run)] == [UPDATE, UPDATE * 2, UPDATE * 3, UPDATE * 4]
+
+
+def test_a_complete_run_that_is_started_again_trains_nothing(line_env, context):
+    spec = line_spec(totalSteps=UPDATE * 2)
+    run = context()
+    first = train(spec, run, never, ignore)
+    before = sorted((p, p.stat().st_mtime_ns) for p in run.checkpoints.rglob("*"))
+    again = train(spec, context(attempt=2), never, ignore)
+    assert (again.outcome, again.step, again.checkpoint) == ("done", first.step, first.checkpoint)
+    assert sorted((p, p.stat().st_mtime_ns) for p in run.checkpoints.rglob("*")) == before
+
+
+def test_a_complete_run_goes_on_if_total_steps_has_grown(line_env, context):
+    train(line_spec(totalSteps=UPDATE * 2), context(), never, ignore)
+    result = train(line_spec(totalSteps=UPDATE * 3), context(attempt=2), never, ignore)
+    assert result.step == UPDATE * 3
+
+
+def test_another_spec_is_refused_with_what_differs(line_env, context):
+    train(line_spec(), context(), after(1), ignore)
+    with pytest.raises(CheckpointError, match=r"train\.seed: 0 -> 5"):
+        train(line_spec(seed=5), context(attempt=2), never, ignore)
+
+
+def test_another_runs_checkpoints_are_refused_by_uid_and_never_begins_anew(line_env, context):
+    train(line_spec(), context(), after(1), ignore)
+    with pytest.raises(CheckpointError, match="uid u1, this run's is u2"):
+        train(line_spec(), context(uid="u2"), never, ignore)
+    result = train(line_spec(), context(uid="u2", resume="never"), after(1), ignore)
+    assert result.step == UPDATE
+    assert (context().checkpoints / "set-aside-1" / result.checkpoint.name).is_dir()
+
+
+def test_resume_from_a_path_is_where_the_first_attempt_begins_and_later_ones_go_on(line_env, context):
+    spec = line_spec()
+    source = train(spec, context("source"), after(2), ignore)
+    first = train(spec, context("b", uid="u2", resume=str(source.checkpoint)), after(1), ignore)
+    assert first.step == UPDATE * 3
+    second = train(spec, context("b", uid="u2", attempt=2, resume=str(source.checkpoint)), after(1), ignore)
+    assert second.step == UPDATE * 4
+    root = train(spec, context("c", uid="u3", resume=str(source.checkpoint.parent)), after(1), ignore)
+    assert root.step == UPDATE * 3
+    with pytest.raises(CheckpointError, match=r"checkpoint\.resume: 'nowhere'"):
+        train(spec, context("d", resume="nowhere"), never, ignore)
+
+
+def test_a_tensor_of_another_shape_is_refused_before_anything_is_trained(line_env, context, monkeypatch):
+    train(line_spec(), context(), after(1), ignore)
+    monkeypatch.setattr(session.checkpoint, "spec_differences", lambda old, new: [])
+    with pytest.raises(CheckpointError, match=r"does not fit this run: network\.actor\.0\.bias"):
+        train(line_spec(network={"mlp": {"hidden": [8, 8]}}), context(attempt=2), never, ignore)
+
+
+def test_checkpoints_are_kept_by_number_and_by_time(line_env, context):
+    run = context(checkpoint_every_s=0.0, keep=2)
+    train(line_spec(totalSteps=UPDATE * 5), run, never, ignore)
+    assert sorted(p.name for p in run.checkpoints.glob("step-*")) == ["step-000000384.a1", "step-000000480.a1"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"numEnvs": 16, "algo": {"ppo": {"rolloutSteps": 8, "minibatchSize": 64}}},
+            r"train\.numEnvs: 16: .* multiple of 3",
+        ),
+        (
+            {"algo": {"ppo": {"rolloutSteps": 8, "minibatchSize": 32}}},
+            r"train\.algo\.ppo\.minibatchSize: 32: .* multiple of 3",
+        ),
+    ],
+)
+def test_totals_that_do_not_divide_by_the_ranks_are_refused(line_env, context, changes, message):
+    with pytest.raises(SpecError, match=message):
+        train(line_spec(**changes), context(world_size=3), never, ignore)

@@ -1,0 +1,23 @@
+"""Checkpoints: whole or not there, of one run and one lineage of attempts, safetensors and JSON, never pickle."""
+
+from headway.checkpoint.fingerprint import differences as fingerprint_differences
+from headway.checkpoint.fingerprint import fingerprint
+from headway.checkpoint.lineage import Found, choose, latest_attempt, verify
+from headway.checkpoint.manifest import Manifest, read_manifest, spec_differences, spec_hash
+from headway.checkpoint.store import CheckpointStore, load_tensors, write_tensors
+
+__all__ = [
+    "CheckpointStore",
+    "Found",
+    "Manifest",
+    "choose",
+    "fingerprint",
+    "fingerprint_differences",
+    "latest_attempt",
+    "load_tensors",
+    "read_manifest",
+    "spec_differences",
+    "spec_hash",
+    "verify",
+    "write_tensors",
+]

@@ -1,0 +1,40 @@
+"""What the last bit of a floating-point sum depends on."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+
+
+def fingerprint(world_size: int) -> dict[str, JsonValue]:
+    """Describe library, device, CPU features, threads and ranks. Equal fingerprints resume bit for bit."""
+    return {
+        "torch": torch.__version__,
+        "device": "cpu",
+        "machine": platform.machine(),
+        "cpuCapability": torch.backends.cpu.get_cpu_capability(),
+        "cpuFeatures": _cpu_features(),
+        "threads": torch.get_num_threads(),
+        "worldSize": world_size,
+        "deterministicAlgorithms": torch.are_deterministic_algorithms_enabled(),
+        "float32MatmulPrecision": torch.get_float32_matmul_precision(),
+    }
+
+
+def differences(old: dict[str, JsonValue], new: dict[str, JsonValue]) -> list[str]:
+    """List what differs between two fingerprints, for the log line that says why a resume is not exact."""
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed]
+
+
+def _cpu_features() -> str:
+    """Vector extensions of this CPU, those that choose among matrix kernels; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return " ".join(sorted(flag for flag in flags if flag.startswith(("avx", "fma", "amx", "asimd", "sve"))))

@@ -1,0 +1,165 @@
+"""Writing checkpoints so that a kill at any moment leaves the last one whole, and reading their tensors with care.
+
+A checkpoint is written into a hidden directory, every file synced, the manifest last, and then renamed: there is no
+moment at which a directory of the right name is half a checkpoint (Pillai et al. 2014, "All file systems are not
+created equal": file before rename, directory after it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from headway.checkpoint.lineage import FENCES, Fence, Position, lineage, positions_under, read_fences
+from headway.checkpoint.manifest import FILE, MODEL, FileRecord, Manifest
+from headway.errors import CheckpointError
+from headway.parallel import Group
+from headway.run_context import CheckpointRef
+
+
+class CheckpointStore:
+    """The checkpoints of one attempt of one run, under `root`. Every rank has one; rank 0 writes what is shared."""
+
+    def __init__(self, root: Path, uid: str, attempt: int, keep: int, group: Group) -> None:
+        self.root = root
+        self.uid = uid
+        self.attempt = attempt
+        self.keep = keep
+        self.group = group
+
+    def fence(self, parent: Path | None) -> None:
+        """Supersede all earlier attempts: only descendants of `parent` count from now on. Rank 0 calls it.
+
+        Raises CheckpointError if a newer attempt has begun.
+        """
+        self._refuse_if_superseded()
+        inside = Position.parse(parent.name) if parent and parent.parent.resolve() == self.root.resolve() else None
+        if inside is None:
+            self._set_aside()
+        elif inside.attempt == self.attempt:
+            return  # the same attempt once more, by hand: its fence stands
+        record = Fence(uid=self.uid, attempt=self.attempt, parent=inside.directory if inside else "")
+        (self.root / FENCES).mkdir(parents=True, exist_ok=True)
+        _write_atomically(self.root / FENCES / f"a{self.attempt}.json", json.dumps(record.to_wire()).encode())
+
+    def save(self, shared: dict[str, Tensor], own: dict[str, Tensor], draft: Manifest) -> CheckpointRef:
+        """Write one checkpoint, all ranks together. `draft` lists no files yet; `own` is this rank's state.
+
+        Raises CheckpointError on rank 0 if a newer attempt has begun: this process is a leftover and must end.
+        """
+        position = Position(self.attempt, draft.step)
+        partial, final = self.root / f".{position.directory}.partial", self.root / position.directory
+        if self.group.is_main:
+            self._refuse_if_superseded()
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        self.group.any(False)  # nobody writes before the directory is there
+        name = f"rank-{self.group.rank}.safetensors"
+        records = {name: _write_tensors(partial / name, own)}
+        if self.group.is_main:
+            records[MODEL] = _write_tensors(partial / MODEL, shared)
+        gathered = self.group.gather(json.dumps({n: r.to_wire() for n, r in records.items()}).encode())
+        if self.group.is_main:
+            files = {n: FileRecord(**r) for message in gathered for n, r in json.loads(message).items()}
+            self._publish(partial, final, draft.model_copy(update={"files": files}))
+        return CheckpointRef(draft.step, final, draft.saved_at)
+
+    def _publish(self, partial: Path, final: Path, manifest: Manifest) -> None:
+        for name, record in manifest.files.items():
+            if not (partial / name).is_file() or (partial / name).stat().st_size != record.size:
+                raise CheckpointError(
+                    f"{name} of another node is not under {partial}: checkpoints of several nodes need storage that "
+                    "all of them share; set checkpoint to a volume with access mode ReadWriteMany"
+                )
+        _write(partial / FILE, json.dumps(manifest.to_wire(), indent=1).encode())
+        _sync_directory(partial)
+        self._refuse_if_superseded()
+        if final.exists():  # the same attempt, once more by hand, passed over a damaged checkpoint of this step
+            shutil.rmtree(final)
+        partial.rename(final)
+        _sync_directory(self.root)
+        self._retain()
+
+    def _retain(self) -> None:
+        """Keep the newest of the lineage; delete older ones, superseded ones and what was left half written."""
+        here = positions_under(self.root)
+        kept = lineage(here, read_fences(self.root, self.uid))[: self.keep]
+        for position in here:
+            if position not in kept and position.attempt <= self.attempt:
+                # First the manifest: a half deleted directory must not look whole.
+                (self.root / position.directory / FILE).unlink(missing_ok=True)
+                shutil.rmtree(self.root / position.directory, ignore_errors=True)
+        for leftover in self.root.glob(".step-*.partial"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _set_aside(self) -> None:
+        """Move what a run that begins anew finds under its root into a folder of its own: nothing is lost or mixed."""
+        found = [self.root / position.directory for position in positions_under(self.root)]
+        found += [self.root / FENCES] if (self.root / FENCES).is_dir() else []
+        if not found:
+            return
+        number = 1
+        while (aside := self.root / f"set-aside-{number}").exists():
+            number += 1
+        aside.mkdir()
+        for path in found:
+            path.rename(aside / path.name)
+
+    def _refuse_if_superseded(self) -> None:
+        newer = [attempt for attempt in read_fences(self.root, self.uid) if attempt > self.attempt]
+        if newer:
+            raise CheckpointError(f"attempt {max(newer)} has superseded this one ({self.attempt}): nothing was written")
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file. Raises ValueError if it is none; shapes and types are the caller's to check."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path.name} cannot be read: {error}") from None
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write one safetensors file, whole or not at all."""
+    _write_atomically(path, _serialised(tensors))
+
+
+def _serialised(tensors: dict[str, Tensor]) -> bytes:
+    # Clones: views of one buffer (parameters, here) are refused by safetensors unless each has its own memory.
+    return save({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()})
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> FileRecord:
+    content = _serialised(tensors)
+    _write(path, content)
+    # The hash of what was meant to be written, so that it also tells of a disk that wrote something else.
+    return FileRecord(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    _write(partial, content)
+    partial.rename(path)
+    _sync_directory(path.parent)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,207 @@
+"""The parts of a training run, put together, and the whole of their state as one checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import torch
+from headway_api.base import Contract, Int
+from headway_api.train_spec import TrainSpec
+from torch import Tensor
+
+from headway import checkpoint, curriculum, envs
+from headway.algos import build_algorithm
+from headway.checkpoint import CheckpointStore, Found, Manifest
+from headway.curriculum import Counts, CurriculumState, GateWindow
+from headway.episodes import EpisodeSums
+from headway.errors import CheckpointError
+from headway.parallel import Group
+from headway.run_context import CheckpointRef, RunContext
+from headway.tracking import make_tracker
+
+log = logging.getLogger("headway")
+
+
+class LoopState(Contract):
+    """The loop's own counters, as the manifest keeps them."""
+
+    vector_steps: Int  # steps of every environment
+    updates: Int
+    stage: Int
+    passed: bool
+    streak: Int
+    advanced_at: Int
+    best_successes: Int  # of the best evaluation in the stage `best_stage`; -1 before the first
+    best_stage: Int
+
+
+class Session:
+    """What one rank trains with. `begin` decides, all ranks together, where to go on."""
+
+    def __init__(self, spec: TrainSpec, run: RunContext, group: Group) -> None:
+        self.spec = spec
+        self.run = run
+        self.group = group
+        num_envs = spec.num_envs // group.world_size
+        self.env = envs.build_env(spec, num_envs=num_envs, offset=group.rank * num_envs, threads=run.threads)
+        self.algorithm = build_algorithm(spec, self.env.feature_size, self.env.action_size, group)
+        self.window = GateWindow(spec.num_envs, group.rank * num_envs, num_envs)
+        self.episodes = EpisodeSums()
+        self.tracker = make_tracker(spec.trackers, run.out, group.rank)
+        self.store = CheckpointStore(run.checkpoints, run.uid, run.attempt, run.keep, group)
+        self.saved: CheckpointRef | None = None
+        self.saved_clock = time.monotonic()  # when the last checkpoint was written, or training began
+        self.parent = ""
+        self.vector_steps = self.updates = 0
+        self.curriculum = CurriculumState()
+        self.counts = Counts(0, 0, 0)
+        self.best = (-1, -1)  # (stage, successes) of the best evaluation
+
+    @property
+    def step(self) -> int:
+        """Environment steps over all ranks."""
+        return self.vector_steps * self.spec.num_envs
+
+    @property
+    def finished(self) -> bool:
+        """Say whether nothing is left to train: all steps made, or the last gate passed where that is the end."""
+        passed = self.curriculum.passed and self.spec.curriculum.stop_after_last_gate
+        return passed or self.step >= self.spec.total_steps
+
+    def enter_stage(self) -> None:
+        """Let new episodes be of the current stage, and count for its gate from nothing."""
+        stage = self.curriculum.stage
+        self.env.set_stage(stage)
+        self.window.begin(stage, self.spec.curriculum.stages[stage].gate.episodes)
+        self.counts = Counts(0, 0, 0)
+
+    def advance_curriculum(self) -> dict[str, float]:
+        """Sum the windows over ranks and let the curriculum decide, the same on every rank; return metrics."""
+        before = self.curriculum
+        self.counts = Counts(*self.group.sum_(self.window.counts()).tolist())
+        self.curriculum, passed = curriculum.advance(self.spec.curriculum, before, self.counts, self.step)
+        metrics = curriculum.metrics(self.spec.curriculum, before.stage, self.counts)
+        if passed and self.group.is_main:
+            log.info("%s", passed)
+        if self.curriculum.stage != before.stage:
+            self.enter_stage()
+        return metrics
+
+    # --- checkpoints ----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Go on from the newest whole checkpoint that `resume` allows, or begin anew; fence off older attempts."""
+        found = self._agree_on_parent()
+        if found is None:
+            self.enter_stage()
+            self.observation = self.env.reset()
+        else:
+            self._restore(found)
+            self.tracker.resume(self.step, found.manifest.tracker)
+        if self.group.is_main and not self.finished:
+            self.store.fence(found.directory if found else None)
+        self.group.any(False)  # nobody trains before the fence stands
+
+    def save_is_due(self) -> bool:
+        """Say whether it is time for a checkpoint by rank 0's clock; never on other ranks."""
+        waited = time.monotonic() - self.saved_clock
+        return self.group.is_main and waited >= self.run.checkpoint_every_s
+
+    def save(self) -> None:
+        """Write everything that the future depends on, all ranks together."""
+        own = {f"env.{k}": v for k, v in self.env.get_state().items()}
+        own |= {f"observation.{k}": v for k, v in self.observation.items()}
+        own |= {f"window.{k}": v for k, v in self.window.get_state().items()}
+        state = self.curriculum
+        loop = LoopState(
+            vector_steps=self.vector_steps, updates=self.updates, stage=state.stage, passed=state.passed,
+            streak=state.streak, advanced_at=state.advanced_at, best_stage=self.best[0], best_successes=self.best[1],
+        )  # fmt: skip
+        draft = Manifest(
+            namespace=self.run.namespace, name=self.run.name, uid=self.run.uid, attempt=self.run.attempt,
+            parent=self.parent, step=self.step, world_size=self.group.world_size, spec=self.spec.to_wire(),
+            spec_hash=checkpoint.spec_hash(self.spec), loop=loop.to_wire(), tracker=self.tracker.state(), files={},
+            fingerprint=checkpoint.fingerprint(self.group.world_size), complete=self.finished, saved_at=time.time(),
+        )  # fmt: skip
+        self.saved = self.store.save(self.algorithm.get_state(), own, draft)
+        self.saved_clock = time.monotonic()
+
+    def _agree_on_parent(self) -> Found | None:
+        """Rank 0 chooses and verifies; the others take its word, or leave with it if it refuses."""
+        choice, refusal = "", ""
+        if self.group.is_main:
+            try:
+                found = self._choose()
+                choice = str(found.directory.resolve()) if found else ""
+            except CheckpointError as error:
+                refusal = str(error)
+        choice, refusal = (self.group.from_main(text.encode()).decode() for text in (choice, refusal))
+        if refusal:
+            raise CheckpointError(refusal)
+        return Found(Path(choice), checkpoint.read_manifest(Path(choice))) if choice else None
+
+    def _choose(self) -> Found | None:
+        passed_over: list[str] = []
+        found = checkpoint.choose(self.run.checkpoints, self.run.uid, self.run.resume, passed_over)
+        for line in passed_over:
+            log.warning("%s", line)
+        if found is None:
+            return None
+        different = checkpoint.spec_differences(found.manifest.spec, self.spec.to_wire())
+        if different:
+            raise CheckpointError(
+                f"{found.directory} was trained by another spec ({'; '.join(different[:5])}): take the change back, "
+                "or begin anew with resume: never"
+            )
+        for line in checkpoint.fingerprint_differences(
+            found.manifest.fingerprint, checkpoint.fingerprint(self.group.world_size)
+        ):
+            log.warning("resume is not exact: %s", line)
+        log.info("resuming from %s", found.directory)
+        return found
+
+    def _restore(self, found: Found) -> None:
+        """Take over a checkpoint's whole state. Raises CheckpointError, with what does not fit."""
+        try:
+            loop = LoopState.model_validate(found.manifest.loop)
+            self.vector_steps, self.updates = loop.vector_steps, loop.updates
+            self.curriculum = CurriculumState(loop.stage, loop.passed, loop.streak, loop.advanced_at)
+            self.best = (loop.best_stage, loop.best_successes)
+            if not 0 <= loop.stage < len(self.spec.curriculum.stages) or self.step != found.manifest.step:
+                raise ValueError("the loop's counters contradict the spec or the manifest")
+            self.algorithm.set_state(checkpoint.load_tensors(found.directory / "model.safetensors"))
+            own = self._own_tensors(found)
+            self.observation = _fitting(_below("observation.", own), like=self.env.reset())
+            self.enter_stage()
+            self.env.set_state(_below("env.", own))
+            self.window.set_state(_below("window.", own))
+            self.counts = Counts(*self.group.sum_(self.window.counts()).tolist())
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(f"{found.directory} does not fit this run: {error}") from None
+        self.parent = found.directory.name
+        self.saved = CheckpointRef(found.manifest.step, found.directory, found.manifest.saved_at)
+
+    def _own_tensors(self, found: Found) -> dict[str, Tensor]:
+        """Return this rank's rows of the state of all environments, whatever number of ranks wrote it."""
+        if found.manifest.world_size == self.group.world_size:
+            return checkpoint.load_tensors(found.directory / f"rank-{self.group.rank}.safetensors")
+        pieces = [
+            checkpoint.load_tensors(found.directory / f"rank-{r}.safetensors") for r in range(found.manifest.world_size)
+        ]
+        first = self.group.rank * self.env.num_envs
+        rows = slice(first, first + self.env.num_envs)
+        return {name: torch.cat([piece[name] for piece in pieces])[rows].contiguous() for name in pieces[0]}
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _fitting(found: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return `found` if it has the names, shapes and types of `like`. Raises ValueError otherwise."""
+    for name, tensor in like.items():
+        if name not in found or found[name].shape != tensor.shape or found[name].dtype != tensor.dtype:
+            raise ValueError(f"observation {name!r} is missing or of another shape or type")
+    return {name: found[name].clone() for name in like}

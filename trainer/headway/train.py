@@ -1,0 +1,102 @@
+"""The training loop on one page. It knows no loss and no environment; an algorithm knows no environment."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from headway_api.train_spec import TrainSpec
+from torch import Tensor
+
+from headway import curriculum
+from headway.best import evaluate_if_due
+from headway.parallel import check_divisible, join
+from headway.run_context import ProgressSnapshot, Report, RunContext, Stop, TrainResult
+from headway.session import Session
+from headway.watchdog import watchdog
+
+log = logging.getLogger("headway")
+
+
+def train(spec: TrainSpec, run: RunContext, stop: Stop, report: Report) -> TrainResult:
+    """Train until nothing is left to train, or until any rank's `stop()` says to save and leave.
+
+    Call it in one process a rank. `report` is called on rank 0, after every update and at the end. Raises UserError
+    (SpecError, CheckpointError) for what the user can mend, RuntimeError if another rank is lost.
+    """
+    check_divisible(spec, run.world_size)
+    torch.set_num_threads(run.threads)
+    with watchdog(run.stall_s) as beat, join(run.rank, run.world_size) as group:
+        session = Session(spec, run, group)
+        try:
+            session.begin()
+            return _loop(session, stop, report, beat)
+        finally:
+            session.tracker.close()
+
+
+def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]) -> TrainResult:
+    spec, group, algorithm = session.spec, session.group, session.algorithm
+    snapshot = _snapshot(session, 0.0, {})
+    clock = time.monotonic()
+    while not session.finished:
+        steps_before = session.step
+        features = _collect(session)
+        collected_at = time.monotonic()
+        metrics = algorithm.update(features, max(0.0, 1.0 - session.step / spec.total_steps))
+        session.updates += 1
+        updated_at = time.monotonic()
+
+        metrics |= session.advance_curriculum()
+        metrics |= session.episodes.metrics(group)
+        metrics |= evaluate_if_due(session, steps_before)
+        now = time.monotonic()
+        rate = (session.step - steps_before) / (now - clock)
+        seconds = {"time/collect_s": collected_at - clock, "time/update_s": updated_at - collected_at}
+        session.tracker.log(session.step, metrics | seconds | {"time/steps_per_s": rate})
+        clock = now
+
+        beat()
+        save, leave = group.any(session.save_is_due(), stop())
+        if save or leave or session.finished:
+            session.save()
+        snapshot = _snapshot(session, rate, metrics)
+        if group.is_main:
+            report(snapshot)
+        if leave:
+            break
+    return _result(session, snapshot)
+
+
+def _collect(session: Session) -> Tensor:
+    """Step the environments until the algorithm has enough; return the features to act on next."""
+    env, algorithm = session.env, session.algorithm
+    features = env.features(session.observation)
+    while not algorithm.ready():
+        action = algorithm.act(features, session.vector_steps)
+        step = env.step(action)
+        algorithm.observe(features, action, step, env.features)
+        session.vector_steps += 1
+        session.window.add(step.episodes)
+        session.episodes.add(step.episodes, session.curriculum.stage)
+        session.observation = step.observation
+        features = env.features(session.observation)
+    return features
+
+
+def _snapshot(session: Session, rate: float, metrics: dict[str, float]) -> ProgressSnapshot:
+    progress = curriculum.progress(session.spec.curriculum, session.curriculum, session.counts)
+    return ProgressSnapshot(
+        session.updates, session.step, session.spec.total_steps, rate, metrics, progress, session.saved
+    )
+
+
+def _result(session: Session, last: ProgressSnapshot) -> TrainResult:
+    state, stages = session.curriculum, session.spec.curriculum.stages
+    where = f"passed all {len(stages)} stages" if state.passed else f"in stage {state.stage + 1} of {len(stages)}"
+    outcome: Literal["done", "stopped"] = "done" if session.finished else "stopped"
+    assert session.saved is not None  # the loop leaves only after a save, or had nothing to train
+    return TrainResult(outcome, session.step, session.saved.path, f"{where} after {session.step} steps", last.metrics)
