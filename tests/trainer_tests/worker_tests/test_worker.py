@@ -1,0 +1,136 @@
+import os
+import signal
+import socket
+import time
+
+import pytest
+from headway_api import names
+from trainer_tests.waiting import wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_gang_that_is_done_leaves_with_0_and_says_where_the_checkpoint_is(launch, tmp_path):
+    code, message = launch("done", nproc=2).wait()
+    assert code == 0
+    assert message == {"outcome": "done", "step": 42, "checkpoint": str(tmp_path / "step-42"), "error": ""}
+
+
+def test_a_gang_in_which_one_rank_was_stopped_is_not_done(launch):
+    code, message = launch("half_done", nproc=2).wait()
+    assert (code, message["outcome"]) == (names.EXIT_SAVED_AND_LEFT, "stopped")
+
+
+def test_sigterm_waits_for_the_save_and_leaves_with_75(launch, tmp_path):
+    launcher = launch("until_stopped", nproc=2)
+    wait_for(lambda: (tmp_path / "pid-0").exists() and (tmp_path / "pid-1").exists())
+    launcher.terminate()
+    code, message = launcher.wait()
+    assert (code, message["outcome"], message["step"]) == (names.EXIT_SAVED_AND_LEFT, "stopped", 42)
+    assert (tmp_path / "saved").exists()
+
+
+def test_sigterm_before_any_rank_has_started_leaves_at_once(launch):
+    launcher = launch("until_stopped", PET_NNODES="2", PET_NODE_RANK="1", PET_MASTER_ADDR="nowhere.invalid")
+    time.sleep(3)  # it looks for node 0, in native code
+    begun = time.monotonic()
+    launcher.terminate()
+    code, message = launcher.wait()
+    assert (code, message["outcome"]) == (names.EXIT_SAVED_AND_LEFT, "stopped")
+    assert time.monotonic() - begun < 5
+
+
+def test_the_end_of_standard_input_stops_a_launcher_that_was_told_to_heed_it(launch, tmp_path):
+    launcher = launch("until_stopped", eof=True)
+    wait_for(lambda: (tmp_path / "pid-0").exists())
+    launcher.process.stdin.close()
+    assert launcher.wait()[0] == names.EXIT_SAVED_AND_LEFT
+
+
+def test_a_rank_that_raises_ends_the_others_and_names_its_error(launch):
+    begun = time.monotonic()
+    code, message = launch("rank_1_raises", nproc=2).wait()
+    assert code == names.EXIT_ERROR
+    assert message["outcome"] == "failed"
+    assert message["error"] == "rank 1: RuntimeError: the loss is not finite"
+    assert time.monotonic() - begun < 20
+
+
+def test_the_first_error_is_named_and_not_those_that_follow_from_it(launch):
+    assert launch("both_raise", nproc=2).wait()[1]["error"] == "rank 1: RuntimeError: the loss is not finite"
+
+
+def test_a_killed_rank_ends_the_others_and_its_signal_is_the_exit_code(launch):
+    code, message = launch("rank_1_is_killed", nproc=2).wait()
+    assert code == 128 + signal.SIGKILL
+    assert message["error"] == "rank 1: killed by SIGKILL (often: out of memory)"
+
+
+def test_bad_input_leaves_with_2_and_without_a_traceback(launch):
+    launcher = launch("bad_checkpoint")
+    code, message = launcher.wait()
+    assert code == names.EXIT_BAD_INPUT
+    assert message["error"] == "checkpoint.resume: ./nowhere: does not exist: give a step-* folder"
+    assert "Traceback" not in launcher.output.read_text()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "outcome"), [("leaves_75", 75, "stopped"), ("stalls", names.EXIT_STALLED, "failed")]
+)
+def test_the_exit_code_of_a_rank_that_leaves_without_a_note_is_kept(launch, behaviour, code, outcome):
+    found, message = launch(behaviour).wait()
+    assert (found, message["outcome"]) == (code, outcome)
+
+
+def test_a_long_error_still_fits_a_termination_message(launch):
+    launcher = launch("long_error")
+    _, message = launcher.wait()
+    assert message["error"].startswith("rank 0: RuntimeError")
+    assert len(launcher.log.read_bytes()) < 4096
+
+
+def test_ranks_share_the_cores_and_know_it_before_torch_starts(launch, tmp_path):
+    cores = len(os.sched_getaffinity(0))
+    launch("says_threads", nproc=2, OMP_NUM_THREADS="", NUMBA_NUM_THREADS="").wait()
+    share = str(max(1, cores // 2))
+    assert (tmp_path / "threads").read_text().split() == [share] * 3
+
+
+def test_ranks_ignore_ctrl_c(launch):
+    assert launch("ignores_sigint").wait()[0] == 0
+
+
+def test_a_rank_leaves_when_its_launcher_was_killed(launch, tmp_path):
+    launcher = launch("until_stopped")
+    pid = int(wait_for(lambda: (tmp_path / "pid-0").exists() and (tmp_path / "pid-0").read_text()))
+    launcher.process.kill()
+    wait_for(lambda: not _alive(pid))
+
+
+def test_a_missing_variable_is_named(launch):
+    launcher = launch("done", HEADWAY_UID="")
+    assert launcher.wait() != 0
+    assert "HEADWAY_UID: is not set" in launcher.output.read_text()
+
+
+def test_two_nodes_find_each_other_even_if_the_first_comes_last(launch, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    nodes = {"PET_NNODES": "2", "PET_MASTER_ADDR": "localhost", "PET_MASTER_PORT": port}
+    second = launch("meets_the_others", PET_NODE_RANK="1", **nodes)
+    time.sleep(3)
+    first = launch("meets_the_others", PET_NODE_RANK="0", **nodes)
+    wait_for(lambda: (tmp_path / "votes-0").exists() and (tmp_path / "votes-1").exists())
+    assert (tmp_path / "votes-0").read_text() == "[True]"
+    second.terminate()  # one node is told, and both leave
+    assert [node.wait()[0] for node in (first, second)] == [names.EXIT_SAVED_AND_LEFT] * 2
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rsplit(")")[-1].split()[0] != "Z"

@@ -1,0 +1,52 @@
+"""How many CPU threads a rank may use, and the variables that say so: torch and numba read them once, as they load."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import headway
+
+CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def available_cores(cpu_max: Path = CGROUP_CPU_MAX) -> int:
+    """Return the cores that this process may use: its affinity, and in a container its CPU limit, rounded up."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = cpu_max.read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroup v2, or its quota is "max"
+        return cores
+
+
+def thread_environment(env: Mapping[str, str], ranks: int, cores: int) -> dict[str, str]:
+    """Return the variables to set so that `ranks` processes share `cores` evenly; what the user has set stays."""
+    share = str(max(1, cores // ranks))
+    return {name: share for name in THREAD_VARIABLES if not env.get(name)}
+
+
+def rank_threads(env: Mapping[str, str]) -> int:
+    """Return this rank's number of threads, as `thread_environment` or the user has set it."""
+    text = env.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdecimal() and int(text) > 0 else 1
+
+
+def numba_cache(env: Mapping[str, str], package: Path = Path(headway.__file__).parent) -> dict[str, str]:
+    """Return NUMBA_CACHE_DIR where numba could not write beside the code (read-only images, system-wide installs).
+
+    Numba unpickles what it finds there, so the folder is the user's own, or a new one that only this process knows.
+    """
+    if env.get("NUMBA_CACHE_DIR") or os.access(package, os.W_OK):
+        return {}
+    own = Path(env.get("XDG_CACHE_HOME") or Path(env.get("HOME", "/nonexistent")) / ".cache") / "headway" / "numba"
+    try:
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private = own.stat().st_uid == os.getuid() and not own.stat().st_mode & 0o022 and os.access(own, os.W_OK)
+    except OSError:
+        private = False
+    return {"NUMBA_CACHE_DIR": str(own) if private else tempfile.mkdtemp(prefix="headway-numba-")}

@@ -1,0 +1,19 @@
+"""Times and counts as people and Kubernetes write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def short_duration(seconds: float) -> str:
+    """45 -> 45s, 75 -> 1m15s, 3900 -> 1h05m, 200000 -> 2d07h."""
+    whole = round(seconds)
+    for unit, below, size, small in (("d", "h", 86400, 3600), ("h", "m", 3600, 60), ("m", "s", 60, 1)):
+        if whole >= size:
+            return f"{whole // size}{unit}{whole % size // small:02d}{below}"
+    return f"{whole}s"
+
+
+def rfc3339(seconds_since_epoch: float) -> str:
+    """Return the time as Kubernetes writes it: UTC, whole seconds."""
+    return datetime.fromtimestamp(seconds_since_epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

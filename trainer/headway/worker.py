@@ -1,0 +1,159 @@
+"""`headway worker`: the first process of a container. Runs this node's ranks and says how they ended.
+
+One attempt is one gang: the first rank that fails ends it, and nothing is restarted here; that is the operator's.
+torchrun is not used because it turns every failure into exit code 1.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headway_api import names
+
+from headway.launch import outcome
+from headway.launch.outcome import Outcome
+from headway.launch.record import Notes
+from headway.launch.settings import Settings, from_environment
+from headway.launch.threads import available_cores, numba_cache, thread_environment
+
+TERMINATION_LOG = Path("/dev/termination-log")
+RANK_COMMAND = (sys.executable, "-m", "headway.rank")
+RENDEZVOUS_TIMEOUT_S = 900  # a gang's last pod may wait long for its image
+EXIT_BARRIER_S = 60.0  # how long a node whose ranks are done waits for the other nodes
+
+
+@dataclass
+class _Gang:
+    """This node's ranks under torch's agent, in a thread of its own: the main thread must stay free for signals."""
+
+    settings: Settings
+    notes: Notes
+    command: Sequence[str]
+    exit_codes: dict[int, int] = field(default_factory=dict)  # of failed ranks
+    error: BaseException | None = None  # of the agent itself
+
+    def run(self) -> None:
+        """Run the ranks to their end. Raises nothing: what went wrong is in `exit_codes` or in `error`."""
+        try:
+            self._launch()
+        except BaseException as error:
+            self.error = error
+
+    def _launch(self) -> None:
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+        from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+        # It warns that a thread cannot handle signals: the main thread does.
+        logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.ERROR)
+        config = LaunchConfig(
+            min_nodes=self.settings.nnodes,
+            max_nodes=self.settings.nnodes,
+            nproc_per_node=self.settings.nproc,
+            run_id=f"{self.settings.uid}-{self.settings.attempt}",
+            rdzv_backend="static",
+            rdzv_endpoint=_endpoint(self.settings),
+            rdzv_configs={"rank": self.settings.node_rank, "timeout": RENDEZVOUS_TIMEOUT_S},
+            max_restarts=0,
+            monitor_interval=0.1,
+        )
+        program, *arguments = *self.command, str(self.notes.folder)
+        try:
+            elastic_launch(config, program)(*arguments)
+        except ChildFailedError as failed:
+            self.exit_codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
+
+    def outcome(self) -> Outcome:
+        """Return how it ended, once `run` has returned."""
+        records = self.notes.records()
+        if self.exit_codes:
+            return outcome.of_failed_ranks(records, self.exit_codes, time.time())
+        if self.error is not None:
+            where = f"{self.settings.master_addr}:{self.settings.master_port}"
+            text = f"the ranks could not be started (node 0 is {where}): {type(self.error).__name__}: {self.error}"
+            return Outcome(names.OUTCOME_FAILED, names.EXIT_ERROR, error=text)
+        return self.outcome_of_ranks()
+
+    def outcome_of_ranks(self) -> Outcome:
+        """Return how the ranks ended by what they say themselves."""
+        first = self.settings.node_rank * self.settings.nproc
+        return outcome.of_finished_ranks(self.notes.records(), range(first, first + self.settings.nproc))
+
+    def ranks_have_left_well(self) -> bool:
+        """Say whether every rank of this node has returned from training."""
+        records = self.notes.records()
+        return len(records) == self.settings.nproc and all(r.exit_code == names.EXIT_OK for r in records)
+
+
+def work(termination_log: Path, stop_at_eof: bool = False, command: Sequence[str] = RANK_COMMAND) -> int:
+    """Run this node's part of the attempt that the environment describes; return the exit code.
+
+    Args:
+        termination_log: gets the outcome as JSON, if it exists or its folder is not /dev.
+        stop_at_eof: save and leave when standard input ends, as at SIGTERM: the parent is gone.
+        command: what to run as a rank; it gets the notes' folder as its last argument.
+
+    Raises UserError if the environment is incomplete.
+    """
+    with tempfile.TemporaryDirectory(prefix="headway-") as scratch:
+        notes = Notes(Path(scratch))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: notes.ask_to_stop())
+        if stop_at_eof:
+            threading.Thread(target=_await_eof, args=(notes,), daemon=True).start()
+        settings = from_environment(os.environ)
+        os.environ.update(thread_environment(os.environ, settings.nproc, available_cores()))
+        os.environ.update(numba_cache(os.environ))
+        result = _run_gang(_Gang(settings, notes, command))
+        _say(termination_log, result)
+    return result.exit_code
+
+
+def _run_gang(gang: _Gang) -> Outcome:
+    """Wait for the gang, at most until nothing of it can be waited for any more."""
+    thread = threading.Thread(target=gang.run, daemon=True)
+    thread.start()
+    done_since: float | None = None
+    while thread.is_alive():
+        thread.join(0.1)
+        if gang.notes.asked_to_stop() and not gang.notes.any_begun():
+            return Outcome(names.OUTCOME_STOPPED, names.EXIT_SAVED_AND_LEFT)
+        if done_since is None and gang.ranks_have_left_well():
+            done_since = time.monotonic()
+        if done_since is not None and time.monotonic() - done_since > EXIT_BARRIER_S:
+            return gang.outcome_of_ranks()
+    return gang.outcome()
+
+
+def _endpoint(settings: Settings) -> str:
+    """Return where the ranks meet: on node 0, or for a single node on any free port of this machine."""
+    if settings.nnodes > 1:
+        return f"{settings.master_addr}:{settings.master_port}"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def _await_eof(notes: Notes) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    notes.ask_to_stop()
+
+
+def _say(termination_log: Path, result: Outcome) -> None:
+    if result.error:
+        print(f"error: {result.error}", file=sys.stderr, flush=True)
+    try:
+        if termination_log.exists() or termination_log.parent != Path("/dev"):
+            termination_log.write_text(result.message(), encoding="utf-8")
+    except OSError as error:
+        print(f"{termination_log}: cannot be written: {error.strerror}", file=sys.stderr, flush=True)
