@@ -74,8 +74,8 @@ class Settings:
 
     @property
     def progress_url(self) -> str:
-        """Where rank 0 of a run posts its reports."""
-        return f"https://{self.server_names[0]}:{self.progress_port}{names.PROGRESS_PATH}"
+        """Base URL of the progress servers, as training pods are told it."""
+        return f"https://{self.server_names[0]}:{self.progress_port}"
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:

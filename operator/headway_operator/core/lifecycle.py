@@ -1,0 +1,229 @@
+"""The steps of a run's life, each a function to a Plan. When each is taken stands in reconcile_run.py, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from headway_api import names
+from headway_api.training_run import Restarts, TrainingRun, TrainingRunStatus
+
+from headway_operator.core import conditions, failure_policy, pods, times
+from headway_operator.core.observed import FORCE_AFTER, Child, Observed
+from headway_operator.core.plan import Deletion, Event, Manifest, Plan
+
+REFUSED_RETRY_SECONDS = 30.0
+
+
+def status_of(run: TrainingRun) -> TrainingRunStatus:
+    """Return the status, or that of a run that nobody has looked at yet."""
+    return run.status or TrainingRunStatus()
+
+
+def enter(
+    run: TrainingRun,
+    state: conditions.State,
+    reason: str,
+    message: str,
+    now: datetime,
+    *,
+    event: Event | None = None,
+    **changes: Any,
+) -> Plan:
+    """Return a Plan that writes the state down, if it is not so written already."""
+    old = status_of(run)
+    new = conditions.status_in(
+        state, old, generation=run.metadata.generation, reason=reason, message=message, now=now, **changes
+    )
+    return Plan() if new == old else Plan(status=new, events=(event,) if event else ())
+
+
+def reject(run: TrainingRun, problem: str, now: datetime) -> Plan:
+    """The spec cannot be carried out. Nothing is made; pods that are there are left alone."""
+    is_news = not _is_in(run, names.SPEC_VALID, "False")
+    event = Event("Warning", names.REASON_INVALID_SPEC, problem) if is_news else None
+    # Not Finished: a claim can be replaced and an operator updated, and then the run goes on.
+    plan = enter(run, "invalid", names.REASON_INVALID_SPEC, problem, now, event=event)
+    return plan.waking_after(REFUSED_RETRY_SECONDS)
+
+
+def begin(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
+    """Write down that the run is to be active, with a new attempt. The next pass makes its pods."""
+    status, attempt = status_of(run), seen.attempt + 1
+    is_resumed = status.attempt > 0
+    verb = "going on from the newest checkpoint" if is_resumed else "starting"
+    reason = names.REASON_RESUMED if is_resumed else names.REASON_STARTING
+    return enter(
+        run,
+        "starting",
+        reason,
+        f"{verb}, attempt {attempt}",
+        now,
+        event=Event("Normal", reason, f"attempt {attempt}: {verb}"),
+        attempt=attempt,
+        start_time=status.start_time or times.to_text(now),
+        active_since=times.to_text(now),
+        attempt_start_time="",
+        restarts=status.restarts.model_copy(update={"not_before": ""}),
+    ).waking_after(0.0)
+
+
+def suspend(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
+    """End the pods that still run; suspended is what a run is when none is left."""
+    waiting = seen.unfinished
+    if not waiting:
+        event = None if _is_in(run, names.SUSPENDED, "True") else Event("Normal", names.REASON_SUSPENDED, "suspended")
+        message = "suspended; set spec.suspend to false to go on from the newest checkpoint"
+        return enter(run, "suspended", names.REASON_SUSPENDED, message, now, event=event)
+    message = f"waiting for {len(waiting)} pod(s) to save and end"
+    return enter(run, "suspending", names.REASON_SUSPENDING, message, now).deleting(*deletions(waiting))
+
+
+def clear_away(run: TrainingRun, seen: Observed) -> Plan:
+    """End what earlier attempts have left running: the next gang starts when they are gone."""
+    return Plan(delete=deletions(seen.stale))
+
+
+def restart(run: TrainingRun, seen: Observed, decision: failure_policy.Decision, now: datetime) -> Plan:
+    """Write down that the gang is to start again. Only that: the next pass acts on it."""
+    restarts = failure_policy.restarts_after(run, seen, decision, now)
+    attempt = seen.attempt + 1
+    return enter(
+        run,
+        "restarting",
+        names.REASON_RESTARTING,
+        f"attempt {attempt} starts after {restarts.reason}",
+        now,
+        event=Event("Warning", names.REASON_RESTARTING, f"attempt {attempt} follows: {restarts.reason}"),
+        attempt=attempt,
+        restarts=restarts,
+        attempt_start_time="",
+    ).waking_after(0.0)
+
+
+def fail(run: TrainingRun, reason: str, message: str, now: datetime) -> Plan:
+    """The run has failed for good."""
+    event = Event("Warning", names.REASON_FAILED, f"{reason}: {message}")
+    return enter(run, "failed", reason, message, now, event=event, completion_time=times.to_text(now)).waking_after(0.0)
+
+
+def succeed(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
+    """Every node says that training is complete."""
+    step = max((pod.outcome.step for pod in seen.current), default=0)
+    message = f"training is complete at step {step}"
+    event = Event("Normal", names.REASON_SUCCEEDED, message)
+    return enter(
+        run, "succeeded", names.REASON_SUCCEEDED, message, now, event=event, completion_time=times.to_text(now)
+    ).waking_after(0.0)
+
+
+def tidy(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
+    """After the end: nothing runs on, and finished pods go when their time is over. The run itself stays."""
+    plan = Plan(delete=deletions((*seen.unfinished, *seen.outdated)))
+    ttl, ended = run.spec.ttl_seconds_after_finished, times.from_text(status_of(run).completion_time)
+    if ttl is None or ended is None or not seen.pods:
+        return plan
+    due = ended + timedelta(seconds=ttl)
+    if now >= due:
+        return plan.deleting(*deletions(seen.pods))
+    return plan.waking_after(times.seconds_until(due, now))
+
+
+def back_off(run: TrainingRun, now: datetime) -> Plan | None:
+    """Wait before the next attempt, if it is to be waited for."""
+    moment = times.from_text(status_of(run).restarts.not_before)
+    if moment is None or now >= moment:
+        return None
+    return Plan().waking_after(times.seconds_until(moment, now))
+
+
+def ensure(run: TrainingRun, seen: Observed, reporting: pods.Reporting, now: datetime) -> Plan:
+    """Make what is missing, and say how far the gang has come."""
+    create, apply = _children(run, seen, reporting)
+    plan = _gang_status(run, seen, now)
+    return Plan(delete=deletions(seen.outdated), create=create, apply=apply, status=plan.status, events=plan.events)
+
+
+def refused(run: TrainingRun, message: str, now: datetime) -> Plan:
+    """The API server refuses a child (quota, admission, a namesake of somebody else): say so, and try again later."""
+    old = status_of(run).condition(names.RECONCILING)
+    is_news = old is None or old.reason != names.REASON_POD_REFUSED
+    event = Event("Warning", names.REASON_POD_REFUSED, message) if is_news else None
+    state: conditions.State = "restarting" if _restarted(run) else "starting"
+    return enter(run, state, names.REASON_POD_REFUSED, message, now, event=event).waking_after(REFUSED_RETRY_SECONDS)
+
+
+def deletions(children: Iterable[Child]) -> tuple[Deletion, ...]:
+    """Return deletions of the pods that are not being deleted already."""
+    return tuple(Deletion(pod.name, pod.uid) for pod in children if not pod.is_terminating)
+
+
+def forced(seen: Observed) -> tuple[Deletion, ...]:
+    """Return forced deletions of pods whose node is gone, and whose grace is long over (the checkpoint's fence
+    makes it safe, should they run on all the same)."""
+    return tuple(Deletion(pod.name, pod.uid, force=True) for pod in seen.pods if pod.is_unconfirmed)
+
+
+def next_forced(seen: Observed, now: datetime) -> float | None:
+    """Return the seconds after which a terminating pod may have to be forced."""
+    moments = [pod.delete_at + FORCE_AFTER for pod in seen.unfinished if pod.delete_at]
+    return min((times.seconds_until(moment, now) for moment in moments), default=None)
+
+
+def _children(
+    run: TrainingRun, seen: Observed, reporting: pods.Reporting
+) -> tuple[tuple[Manifest, ...], tuple[Manifest, ...]]:
+    """Return what is to be created, and what is to be changed."""
+    create: list[Manifest] = []
+    apply: list[Manifest] = []
+    if seen.service is None:
+        create.append(pods.build_service(run))
+    config_map = pods.build_config_map(run, reporting)
+    if seen.config_map is None:
+        create.append(config_map)
+    elif seen.config_map.get("data") != config_map["data"]:
+        config_map["metadata"]["uid"] = seen.config_map["metadata"]["uid"]
+        apply.append(config_map)
+    # A gang that ran and misses a pod is not mended: it is judged, and started again as a whole.
+    missing = () if status_of(run).attempt_start_time else seen.missing
+    create += [pods.build_pod(run, seen.attempt, node, reporting) for node in missing]
+    return tuple(create), tuple(apply)
+
+
+def _gang_status(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
+    status = status_of(run)
+    started = status.attempt_start_time
+    if started or seen.all_running:
+        message = f"{run.spec.nodes} of {run.spec.nodes} pods run, attempt {seen.attempt}"
+        event = None if started else Event("Normal", names.REASON_RUNNING, message)
+        started = started or times.to_text(now)
+        changes = {"attempt_start_time": started, "attempt": seen.attempt}
+        return enter(run, "running", names.REASON_RUNNING, message, now, event=event, **changes)
+    reason, message = _waited_for(run, seen)
+    state: conditions.State = "restarting" if _restarted(run) else "starting"
+    return enter(run, state, reason, message, now, attempt=seen.attempt)
+
+
+def _waited_for(run: TrainingRun, seen: Observed) -> tuple[str, str]:
+    """Return the reason of the first pod that waits for something, in the scheduler's or the kubelet's words."""
+    for pod in seen.of("active"):
+        reason, message = pod.waiting
+        if reason and reason not in ("ContainerCreating", "PodInitializing"):
+            known = names.REASON_UNSCHEDULABLE if reason == "Unschedulable" else names.REASON_WAITING
+            return known, f"pod {pod.name}: {reason}: {message}"
+    up = sum(pod.is_running or pod.fate == "succeeded" for pod in seen.current)
+    after = f" after {status_of(run).restarts.reason}" if _restarted(run) else ""
+    reason = names.REASON_RESTARTING if after else names.REASON_STARTING
+    return reason, f"{up} of {run.spec.nodes} pods run, attempt {seen.attempt}{after}"
+
+
+def _restarted(run: TrainingRun) -> bool:
+    """Say whether the present attempt follows a failure."""
+    restarts: Restarts = status_of(run).restarts
+    return bool(restarts.not_before)
+
+
+def _is_in(run: TrainingRun, kind: str, status: str) -> bool:
+    condition = status_of(run).condition(kind)
+    return condition is not None and condition.status == status
