@@ -74,8 +74,10 @@ bake() {
   done
   docker save "$@" | docker exec -i "$container" ctr -n k8s.io images import --snapshotter overlayfs -
   # The unpacked snapshots are what pods run from: the packed layers beside them would double each node's size.
-  docker exec "$container" sh -c \
-    "ctr -n k8s.io content ls | awk 'NR > 1 && \$2 ~ /[MG]i?B\$/ {print \$1}' | xargs -r ctr -n k8s.io content rm"
+  # Forgotten, then deleted here: containerd's own collection comes some time later.
+  docker exec "$container" sh -c '
+    cd /var/lib/containerd/io.containerd.content.v1.content/blobs/sha256
+    for layer in $(find . -size +1M -printf "%f "); do ctr -n k8s.io content rm "sha256:$layer"; rm -f "$layer"; done'
   docker kill --signal TERM "$container"  # "docker stop" would send systemd's signal, which containerd does not know
   docker wait "$container"
   entrypoint=$(docker image inspect --format '{{ json .Config.Entrypoint }}' "$node")
