@@ -108,10 +108,11 @@ class PPO:
             )
             for index in order.split(size):
                 self._backward({name: tensor[index] for name, tensor in batch.items()})
-                kl = float(self.flat.extra[STATISTICS.index("ppo/approx_kl")])  # averaged: all ranks decide alike
-                if not math.isfinite(kl):
+                statistics = dict(zip(STATISTICS, self.flat.extra.tolist(), strict=True))
+                if not all(map(math.isfinite, statistics.values())):
                     raise FloatingPointError(f"loss of update {self.updates} is not finite: try a lower learningRate")
-                if 0 < 1.5 * self.spec.target_kl < kl:
+                # Averaged over ranks before, so that all of them decide alike.
+                if 0 < 1.5 * self.spec.target_kl < statistics["ppo/approx_kl"]:
                     return self._metrics(totals, steps, norms)
                 norms += self.flat.clip_gradient(self.spec.max_grad_norm)
                 self.optimiser.step()

@@ -1,0 +1,82 @@
+"""N+M steps equal N steps, kill -9, resume, M steps: every tensor of every rank, and the metrics."""
+
+import json
+import time
+
+import pytest
+import torch
+from headway.checkpoint import load_tensors
+from headway.checkpoint.lineage import search
+from trainer_tests.conftest import line_spec
+from trainer_tests.parallel_tests import gang
+
+UPDATE = 12 * 8
+SPEC = line_spec(totalSteps=UPDATE * 6)
+
+
+def train(folder, world_size, attempt=1, killed_at=0, victim=0, spec=SPEC):
+    wire = json.dumps(spec.to_wire())
+    return gang.start(world_size, wire, str(folder), str(attempt), str(killed_at), str(victim))
+
+
+def newest(folder):
+    found = search(folder / "checkpoints", "u1", [])
+    assert found is not None
+    return found
+
+
+def rows(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path, world_size):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for code, output in gang.finish(train(whole, world_size)):
+        assert code == 0, output
+    codes = [code for code, _ in gang.finish(train(killed, world_size, killed_at=4, victim=world_size - 1))]
+    assert codes[-1] == -9 and 0 not in codes
+    assert newest(killed).manifest.step == UPDATE * 3  # at most one interval is lost
+    for code, output in gang.finish(train(killed, world_size, attempt=2)):
+        assert code == 0, output
+        assert "not exact" not in output
+    expected, result = newest(whole), newest(killed)
+    assert (result.manifest.step, result.manifest.attempt, result.manifest.complete) == (UPDATE * 6, 2, True)
+    assert sorted(result.manifest.files) == ["model.safetensors", *(f"rank-{r}.safetensors" for r in range(world_size))]
+    for name in expected.manifest.files:
+        one, other = (load_tensors(found.directory / name) for found in (expected, result))
+        assert one.keys() == other.keys()
+        for key in one:
+            assert torch.equal(one[key], other[key]), f"{name}: {key}"
+    assert rows(whole) == rows(killed)
+
+
+@pytest.mark.slow
+def test_when_a_rank_dies_the_others_end_within_seconds(tmp_path):
+    ranks = train(tmp_path, 3, killed_at=2, victim=1)
+    ranks[1].wait(60)
+    died = time.monotonic()
+    results = gang.finish(ranks, timeout_s=20)
+    assert time.monotonic() - died < 10
+    assert results[1][0] == -9
+    assert all(code not in (0, -9) for code, _ in (results[0], results[2]))
+
+
+@pytest.mark.slow
+def test_another_number_of_ranks_goes_on_and_says_that_it_is_not_exact(tmp_path):
+    killed = gang.finish(train(tmp_path, 2, killed_at=4))
+    assert killed[0][0] == -9
+    ((code, output),) = gang.finish(train(tmp_path, 1, attempt=2))
+    assert code == 0, output
+    assert "resume is not exact: worldSize: 2 -> 1" in output
+    assert newest(tmp_path).manifest.step == UPDATE * 6
+
+
+@pytest.mark.slow
+def test_a_refusal_reaches_every_rank_as_the_same_message(tmp_path):
+    gang.finish(train(tmp_path, 2))
+    refused = gang.finish(train(tmp_path, 2, attempt=2, spec=line_spec(seed=9)))
+    for code, output in refused:
+        assert code != 0 and "train.seed: 0 -> 9" in output
