@@ -112,13 +112,18 @@ def validate(document: Any) -> TrainingRun:
 
 def load_run(path: Path) -> TrainingRun:
     """Read and check a file. Raises SpecError."""
+    return validate(read_document(path))
+
+
+def read_document(path: Path) -> Any:
+    """Read and parse a file without checking what it says. Raises SpecError."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}: give the path of a TrainingRun file") from None
     except UnicodeDecodeError:
         raise SpecError(f"{path}: is not UTF-8 text: give the path of a TrainingRun file") from None
-    return validate(parse_yaml(text))
+    return parse_yaml(text)
 
 
 _FIXES = {
