@@ -18,8 +18,13 @@ TRAINER=${PREFIX}headway-trainer:$VERSION
 IMPOSTOR=${PREFIX}headway-impostor:$VERSION
 NAMESPACE=headway-system
 
+# pip inside the build asks the index that pip here was told of.
 build() { # IMAGE DOCKERFILE FOLDER
-  DOCKER_BUILDKIT=0 docker build --network host --build-arg "BASE_IMAGE=$BASE" -t "$1" -f "$2" "$3"
+  local variable options=(--build-arg "BASE_IMAGE=$BASE")
+  for variable in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
+    if [ -n "${!variable:-}" ]; then options+=(--build-arg "$variable=${!variable}"); fi
+  done
+  DOCKER_BUILDKIT=0 docker build --network host "${options[@]}" -t "$1" -f "$2" "$3"
 }
 
 # Short intervals, so that a test sees in seconds what a user may see in a minute.
