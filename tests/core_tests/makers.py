@@ -48,7 +48,7 @@ def running(attempt: int = 1, **more: Any) -> dict[str, Any]:
 
 def started(attempt: int = 1, **more: Any) -> dict[str, Any]:
     """Status of a run whose attempt is written down, and not yet running."""
-    return running(attempt, attemptStartTime="", conditions=[], **more)
+    return running(attempt, **{"attemptStartTime": "", "conditions": [], **more})
 
 
 def condition(kind: str, status: str, reason: str) -> dict[str, Any]:

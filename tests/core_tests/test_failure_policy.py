@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a row of a table is one line
 import pytest
 from core_tests.makers import NOW, at, failed, finished, make_run, pod, running, see, started, text
 from headway_operator.core import failure_policy

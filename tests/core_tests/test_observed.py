@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a row of a table is one line
 import json
 from datetime import timedelta
 

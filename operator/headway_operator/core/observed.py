@@ -157,7 +157,7 @@ def child(pod: Raw, now: datetime, cluster_nodes: Mapping[str, Raw | None]) -> C
         exit_code=ended.get("exitCode"),
         reason=str(status.get("reason") or ended.get("reason") or "")[:64],
         waiting=_waiting(status, container),
-        is_running=bool(container.get("running")),
+        is_running=container.get("running") is not None,
         is_over=phase in ("Succeeded", "Failed"),
         is_disrupted=_is_disrupted(status),
         is_terminating=delete_at is not None,
