@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 SYSTEM = "headway-system"
 CLAIM = "checkpoints"
+VOLUME_LABEL = "headway-e2e"  # on volumes: the namespace that they were made for
 DIAGNOSTICS = Path(__file__).resolve().parents[1] / ".e2e" / "diagnostics"
 FAILED = pytest.StashKey[bool]()  # whether a test has failed, for its fixtures
 
@@ -175,36 +176,36 @@ class Team:
 
 
 def make_team(cluster: Cluster, namespace: str) -> Team:
-    """Make the namespace and its claim; on kind with a volume in the folder that the nodes share."""
+    """Make the namespace and its claim."""
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     cluster.core.create_namespace({"metadata": {"name": namespace, "labels": labels}})
-    team = Team(cluster, namespace)
-    add_storage(cluster, namespace)
-    claim = {
-        "metadata": {"name": CLAIM},
-        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
-    }
+    add_volume(cluster, namespace, CLAIM)
+    add_claim(cluster, namespace, CLAIM)
+    return Team(cluster, namespace)
+
+
+def add_claim(cluster: Cluster, namespace: str, name: str, mode: str = "ReadWriteMany") -> None:
+    spec: Document = {"accessModes": [mode], "resources": {"requests": {"storage": "1Gi"}}}
     if storage_class := os.environ.get("E2E_STORAGE_CLASS"):
-        claim["spec"]["storageClassName"] = storage_class
-    cluster.core.create_namespaced_persistent_volume_claim(namespace, claim)
-    return team
+        spec["storageClassName"] = storage_class
+    cluster.core.create_namespaced_persistent_volume_claim(namespace, {"metadata": {"name": name}, "spec": spec})
 
 
-def add_storage(cluster: Cluster, namespace: str) -> None:
-    """On kind: a PersistentVolume for the namespace's claim. Elsewhere the storage class makes one."""
+def add_volume(cluster: Cluster, namespace: str, claim: str) -> None:
+    """On kind: a volume for the claim, in the folder that the nodes share. Elsewhere the storage class makes one."""
     if cluster.shared is None:
         return
     folder = cluster.shared / namespace
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o777)  # hostPath knows no fsGroup, and the trainer is not root
     volume = {
-        "metadata": {"name": f"{namespace}-{CLAIM}"},
+        "metadata": {"name": f"{namespace}-{claim}", "labels": {VOLUME_LABEL: namespace}},
         "spec": {
             "capacity": {"storage": "10Gi"},
             "accessModes": ["ReadWriteMany"],
             "storageClassName": "standard",
             "persistentVolumeReclaimPolicy": "Retain",
-            "claimRef": {"namespace": namespace, "name": CLAIM},
+            "claimRef": {"namespace": namespace, "name": claim},
             "hostPath": {"path": f"/headway-shared/{namespace}", "type": "Directory"},
         },
     }
@@ -212,9 +213,9 @@ def add_storage(cluster: Cluster, namespace: str) -> None:
 
 
 def remove_team(cluster: Cluster, namespace: str) -> None:
-    """Delete the namespace, without waiting for it, and its volume."""
+    """Delete the namespace, without waiting for it, and its volumes."""
     cluster.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
-    cluster.kubectl("delete", "persistentvolume", f"{namespace}-{CLAIM}", "--wait=false", "--ignore-not-found")
+    cluster.kubectl("delete", "persistentvolume", "-l", f"{VOLUME_LABEL}={namespace}", "--wait=false")
 
 
 def keep_evidence(cluster: Cluster, folder: Path, namespace: str) -> None:

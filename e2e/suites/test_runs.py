@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from harness import DIAGNOSTICS, FAILED, Cluster, Team, add_storage, keep_evidence, remove_team, wait_until
+from harness import CLAIM, DIAGNOSTICS, FAILED, Cluster, Team, add_volume, keep_evidence, remove_team, wait_until
 from runs import impostor_run
 
 SAMPLES = Path(__file__).resolve().parents[2] / "manifests" / "samples"
@@ -21,7 +21,7 @@ NAMESPACE = "headway-runs"
 def sample_team(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Team]:
     """The samples' own namespace and claim, made from their files."""
     cluster.kubectl("apply", "-f", str(SAMPLES / "namespace.yaml"))
-    add_storage(cluster, NAMESPACE)
+    add_volume(cluster, NAMESPACE, CLAIM)
     cluster.kubectl("apply", "-f", str(SAMPLES / "storage.yaml"))
     yield Team(cluster, NAMESPACE)
     if request.node.stash.get(FAILED, False):
