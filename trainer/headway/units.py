@@ -17,3 +17,13 @@ def short_duration(seconds: float) -> str:
 def rfc3339(seconds_since_epoch: float) -> str:
     """Return the time as Kubernetes writes it: UTC, whole seconds."""
     return datetime.fromtimestamp(seconds_since_epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def count(number: float) -> str:
+    """1234567 -> 1,234,567."""
+    return f"{round(number):,}"
+
+
+def percent(share: float) -> str:
+    """0.876 -> 88 %."""
+    return f"{100 * share:.0f} %"

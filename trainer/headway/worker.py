@@ -26,7 +26,6 @@ from headway.launch.record import Notes
 from headway.launch.settings import Settings, from_environment
 from headway.launch.threads import available_cores, numba_cache, thread_environment
 
-TERMINATION_LOG = Path("/dev/termination-log")
 RANK_COMMAND = (sys.executable, "-m", "headway.rank")
 RENDEZVOUS_TIMEOUT_S = 900  # a gang's last pod may wait long for its image
 EXIT_BARRIER_S = 60.0  # how long a node whose ranks are done waits for the other nodes

@@ -1,0 +1,158 @@
+"""The `headway` command. Everything heavy is imported by the command that needs it: help must come at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DESCRIPTION = "Reinforcement learning for robot navigation, from a laptop to a GPU cluster."
+EXAMPLES = """\
+examples:
+  headway run configs/default.yaml                           train here; run it again to go on after Ctrl-C
+  headway run configs/default.yaml --set train.seed=1 --out runs/seed-1
+  headway eval runs/nav-ppo                                  score the policy on levels it has never seen
+  kubectl apply -f configs/default.yaml                      train the same file on a cluster
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 2, with one message and no traceback, for what the user can mend."""
+    options = _parser().parse_args(argv)
+    try:
+        return int(options.command(options))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `headway eval … | head`
+        sys.stderr.close()
+        return 141
+    except Exception as error:
+        from headway_api.load import SpecError
+
+        from headway.errors import UserError
+
+        if not isinstance(error, UserError | SpecError):
+            raise
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors look like all our others."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}: see `{self.prog} --help`", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="headway", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"headway {version('headway')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_run(commands.add_parser("run", help="train a TrainingRun file on this machine"))
+    _add_eval(commands.add_parser("eval", help="score a trained policy on test levels, beside baselines"))
+    _add_worker(commands.add_parser("worker", help="what a pod of a cluster runs: not for people"))
+    info = commands.add_parser("info", help="versions, cores, GPUs, and what is not installed")
+    info.set_defaults(command=_info)
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Train a TrainingRun file on this machine. The same command again goes on where it stopped."
+    parser.add_argument("spec", metavar="SPEC", type=Path, help="the TrainingRun, as YAML or JSON")
+    parser.add_argument(
+        "--set", dest="sets", metavar="PATH=VALUE", action="append", default=[],
+        help="change a field below spec, e.g. train.algo.ppo.learningRate=3e-4 or train.curriculum.stages[0].name=a",
+    )  # fmt: skip
+    parser.add_argument("--out", metavar="DIR", type=Path, help="output folder (default: runs/<name>)")
+    parser.add_argument(
+        "--resume", metavar="auto|never|PATH", help="from the newest checkpoint (auto), anew, or from a checkpoint"
+    )
+    parser.add_argument("--nodes", metavar="N", type=int, help="times --processes: ranks on this machine (default: 1)")
+    parser.add_argument("--processes", metavar="N", type=int, help="ranks (default: the file's processesPerNode)")
+    parser.add_argument("--budget", metavar="TIME", help="save and leave before this much time is over, e.g. 11h30m")
+    parser.add_argument("--dry-run", action="store_true", help="print the object, defaults included, and train nothing")
+    parser.add_argument("--plain", action="store_true", help="lines instead of a live view (the default off terminals)")
+    parser.set_defaults(command=_run)
+
+
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Score a policy: each level once, success, collision and time-out rates with 95 % intervals."
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help="an output folder or a step-* folder")
+    parser.add_argument("--levels", metavar="N", type=int, default=1000, help="levels to play (default: 1000)")
+    parser.add_argument("--stage", metavar="NAME", help="stage whose levels are played (default: the last)")
+    parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
+    parser.add_argument(
+        "--baselines", metavar="NAMES", default="go-straight,astar", help="default: go-straight,astar; none: nothing"
+    )
+    parser.add_argument("--picture", metavar="FILE", type=Path, help="draw episodes of the policy into a PNG")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.set_defaults(command=_eval)
+
+
+def _add_worker(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Run this node's ranks as the environment (HEADWAY_*, PET_*) says. The operator starts it."
+    parser.add_argument(
+        "--termination-log", metavar="FILE", type=Path, default=Path("/dev/termination-log"), help="gets the outcome"
+    )
+    parser.add_argument("--stop-at-eof", action="store_true", help="save and leave when standard input ends")
+    parser.set_defaults(command=_worker)
+
+
+def _run(options: argparse.Namespace) -> int:
+    console = _console()
+    from headway.local.interrupts import parse_budget
+    from headway.local.run import Options, run
+
+    return run(
+        Options(
+            spec=options.spec,
+            sets=tuple(options.sets),
+            nodes=options.nodes,
+            processes=options.processes,
+            out=options.out,
+            resume=options.resume,
+            budget_s=None if options.budget is None else parse_budget(options.budget),
+            dry_run=options.dry_run,
+            plain=options.plain,
+        ),
+        console,
+    )
+
+
+def _eval(options: argparse.Namespace) -> int:
+    console = _console()
+    from headway.commands.eval import evaluate
+
+    return evaluate(options, console)
+
+
+def _worker(options: argparse.Namespace) -> int:
+    from headway.worker import work
+
+    return work(options.termination_log, options.stop_at_eof)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from headway.commands.info import info
+
+    return info(_console())
+
+
+def _console() -> Console:
+    try:
+        from rich.console import Console
+    except ImportError:
+        from headway.errors import UserError
+
+        raise UserError("the package rich is not installed: pip install 'headway[trainer]'") from None
+    return Console()

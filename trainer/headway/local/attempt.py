@@ -1,0 +1,138 @@
+"""One attempt of a local run, as its parent process follows it: the child, its reports, the status that is written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+from headway_api import names
+from headway_api.training_run import TrainingRun, TrainingRunStatus
+
+from headway.local import status
+from headway.local.child import Child
+from headway.local.folder import Folder
+from headway.local.history import StagePassed, read_rows, stages_passed
+from headway.local.interrupts import Interrupts
+from headway.local.screens import Screen
+from headway.local.view import View, stage_line
+from headway.units import rfc3339
+
+TICK_S = 0.1
+WRITE_EVERY_S = 1.0  # how often at most the status is written while only figures change
+
+
+class End(Enum):
+    """How an attempt ended, for the person who started it."""
+
+    DONE = "done"
+    SAVED = "saved"
+    ABANDONED = "abandoned"  # by a second Ctrl-C
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of an attempt: what the summary needs to know."""
+
+    end: End
+    exit_code: int
+    step: int | None
+    checkpoint: str | None
+    error: str
+    trained: bool  # whether this attempt made any update
+
+
+class Attempt:
+    """Starts the child and follows it to its end."""
+
+    def __init__(self, folder: Folder, run: TrainingRun, lock: int) -> None:
+        self.run = run.model_copy(update={"status": status.starting(run.status, _now())})
+        self.number = self._status.attempt
+        self._folder = folder
+        self._began = time.monotonic()
+        self._written = 0.0
+        self._report = 0  # number of the newest report that was taken in
+        self._passed = len(self._stages_passed(all_passed=False))  # that have been announced, or lie further back
+        self._saving = False
+        self._write()
+        self._child = Child(folder, self.run, self.number, lock)
+
+    def follow(self, screen: Screen, interrupts: Interrupts) -> Ended:
+        """Show and record how it goes, until it has ended."""
+        while (code := self._child.exit_code()) is None:
+            if interrupts.asked_to_leave and not self._saving:
+                self._saving = True
+                self._child.save_and_leave()
+            if interrupts.ctrl_c > 1:
+                self._child.kill()
+                return self._end(End.ABANDONED, names.EXIT_ERROR)
+            self._take_in()
+            self._announce(screen)
+            screen.show(self.view())
+            time.sleep(TICK_S)
+        self._take_in()
+        self._announce(screen)
+        ends = {names.EXIT_OK: End.DONE, names.EXIT_SAVED_AND_LEFT: End.SAVED}
+        return self._end(ends.get(code, End.FAILED), code)
+
+    def view(self) -> View:
+        """Return the present moment."""
+        progress = self._status.progress if self._report else None
+        return View(self.run, time.monotonic() - self._began, progress, self._saving)
+
+    @property
+    def _status(self) -> TrainingRunStatus:
+        assert self.run.status is not None  # set when the attempt began
+        return self.run.status
+
+    def _take_in(self) -> None:
+        """Put the newest report into the status."""
+        report = self._folder.read_progress(self.number)
+        if report is None or report.number == self._report:
+            return
+        first, self._report = self._report == 0, report.number
+        self._become(status.reported(self._status, report, _now()))
+        if first or time.monotonic() - self._written > WRITE_EVERY_S:
+            self._write()
+
+    def _announce(self, screen: Screen) -> None:
+        """Say which stages have been passed since the last look."""
+        view = self.view()
+        if view.progress is None or view.stage - 1 + view.passed <= self._passed:
+            return
+        passed = self._stages_passed(view.passed)
+        for number, stage in enumerate(passed[self._passed :], start=self._passed + 1):
+            screen.say(f" ✓ {stage_line(stage, number, len(view.stages))}", "green")
+        self._passed = max(self._passed, len(passed))
+
+    def _stages_passed(self, all_passed: bool) -> list[StagePassed]:
+        stages = [stage.name for stage in self.run.spec.train.curriculum.stages]
+        return stages_passed(read_rows(self._folder.metrics), stages, all_passed)
+
+    def _end(self, end: End, exit_code: int) -> Ended:
+        said = self._folder.read_outcome(self.number)
+        error = said.get("error") or f"the trainer ended with exit code {exit_code}"
+        now = _now()
+        last = {
+            End.DONE: lambda: status.succeeded(self._status, now),
+            End.SAVED: lambda: status.stopped(self._status, "saved and left; run the same command to go on", now),
+            End.ABANDONED: lambda: status.stopped(
+                self._status, "left without saving; run the same command to go on", now
+            ),
+            End.FAILED: lambda: status.failed(self._status, error, now),
+        }
+        self._become(last[end]())
+        self._write()
+        return Ended(end, exit_code, said.get("step"), said.get("checkpoint"), error, trained=self._report > 0)
+
+    def _become(self, new: TrainingRunStatus) -> None:
+        self.run = self.run.model_copy(update={"status": new})
+
+    def _write(self) -> None:
+        self._folder.write(self.run)
+        self._written = time.monotonic()
+
+
+def _now() -> str:
+    return rfc3339(time.time())

@@ -1,0 +1,57 @@
+"""Which stages a run has passed, when, and how well: read from metrics.jsonl, the one record that survives restarts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StagePassed:
+    """One stage that is behind the run."""
+
+    name: str
+    at_step: int  # environment step of the update that passed its gate
+    steps: int  # spent in it
+    seconds: float  # of training, over all attempts
+    success_rate: float
+
+
+def stages_passed(rows: Iterable[dict[str, float]], stages: Sequence[str], all_passed: bool) -> list[StagePassed]:
+    """Return the stages that `rows` of metrics.jsonl show as passed; the last one counts once `all_passed`.
+
+    A row's `curriculum/stage` (from 1) is the stage that its update was made in, so the last row of a stage passed it.
+    """
+    passed: list[StagePassed] = []
+    step, began, seconds, last = 0, 0, 0.0, None
+    for row in rows:
+        if last is not None and row["curriculum/stage"] > last["curriculum/stage"]:
+            passed.append(_passed(last, stages, began, seconds))
+            began, seconds = step, 0.0
+        rate = row.get("time/steps_per_s") or 0.0
+        seconds += (row["step"] - step) / rate if rate else 0.0
+        step, last = int(row["step"]), row
+    if all_passed and last is not None:
+        passed.append(_passed(last, stages, began, seconds))
+    return passed
+
+
+def _passed(row: dict[str, float], stages: Sequence[str], began: int, seconds: float) -> StagePassed:
+    name = stages[int(row["curriculum/stage"]) - 1]
+    step = int(row["step"])
+    return StagePassed(name, step, step - began, seconds, row.get("curriculum/gate_success_rate") or 0.0)
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """Return the whole rows of metrics.jsonl that say which stage they are of; none without the file."""
+    rows: list[dict[str, float]] = []
+    with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8") as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+                if "curriculum/stage" in row:
+                    rows.append(row)
+    return rows

@@ -1,0 +1,110 @@
+"""What `headway run` says once it is over: what was reached, where it is, what to do next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from headway_api import names
+from headway_api.training_run import TrainingRun
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from headway.local.attempt import End, Ended
+from headway.local.folder import Folder
+from headway.local.history import StagePassed, read_rows, stages_passed
+from headway.units import count, percent, short_duration
+
+
+def print_summary(console: Console, folder: Folder, run: TrainingRun, ended: Ended, go_on: str) -> None:
+    """Print the end of an attempt; `go_on` is the command that continues the run."""
+    for part in _parts(folder, run, ended, go_on):
+        console.print(part, soft_wrap=isinstance(part, Text), highlight=False)
+
+
+def _parts(folder: Folder, run: TrainingRun, ended: Ended, go_on: str) -> list[RenderableType]:
+    name = run.metadata.name
+    if ended.end is End.FAILED and ended.exit_code == names.EXIT_BAD_INPUT:
+        return [Text.assemble(("error: ", "bold red"), ended.error)]
+    if ended.end is End.FAILED:
+        log = folder.log(run.status.attempt if run.status else 0)
+        tail = Text(
+            "\n".join(f"   {line}" for line in folder.last_lines(run.status.attempt if run.status else 0)), "dim"
+        )
+        return [
+            Text.assemble(("\n ✗ ", "bold red"), (f"{name} failed: ", "bold"), ended.error),
+            Text(f"\n the last lines of {_short(log)}:"), tail, places(("go on", go_on)),
+        ]  # fmt: skip
+    if ended.end is End.DONE:
+        return [*_reached(folder, run, ended), places(*_where(folder, run, ended))]
+    at = f" at step {count(ended.step)}" if ended.step is not None else ""
+    lines = {
+        End.SAVED: f"{name} is saved{at}",
+        End.ABANDONED: f"{name} was left without saving{_since(run)}",
+    }
+    return [Text.assemble(("\n ‖ ", "bold yellow"), (lines[ended.end], "bold")), places(("go on", go_on))]
+
+
+def _reached(folder: Folder, run: TrainingRun, ended: Ended) -> list[RenderableType]:
+    """Return the headline and the table of stages of a run that is complete."""
+    curriculum = run.spec.train.curriculum
+    progress = run.status.progress if run.status else None
+    all_passed = bool(progress and progress.curriculum and progress.curriculum.passed)
+    stages = stages_passed(read_rows(folder.metrics), [stage.name for stage in curriculum.stages], all_passed)
+    step = ended.step if ended.step is not None else progress.step if progress else 0
+    reached = f"{len(stages)} of {len(curriculum.stages)} stages passed in {count(step)} steps"
+    headline = f"{run.metadata.name} is complete" if ended.trained else f"{run.metadata.name} was complete already"
+    mark = ("\n ✓ ", "bold green") if len(stages) == len(curriculum.stages) else ("\n ● ", "bold yellow")
+    parts: list[RenderableType] = [Text.assemble(mark, (f"{headline}: ", "bold"), reached)]
+    if len(stages) < len(curriculum.stages):
+        more = f"   its totalSteps are used up; go on with --set train.totalSteps={2 * run.spec.train.total_steps}"
+        parts.append(Text(more, "yellow"))
+    return [*parts, Padding(stage_table(stages), (1, 0, 1, 3))] if stages else parts
+
+
+def stage_table(stages: Sequence[StagePassed]) -> Table:
+    """Return the stages that were passed, as a table."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("stage")
+    for column in ("success", "steps", "time"):
+        table.add_column(column, justify="right")
+    for stage in stages:
+        table.add_row(stage.name, percent(stage.success_rate), count(stage.steps), short_duration(stage.seconds))
+    return table
+
+
+def _where(folder: Folder, run: TrainingRun, ended: Ended) -> list[tuple[str, str]]:
+    found = [("checkpoint", _short(Path(ended.checkpoint)))] if ended.checkpoint else []
+    found += [("metrics", _short(folder.metrics)), ("evaluate", f"headway eval {shlex.quote(_short(folder.path))}")]
+    if run.spec.train.trackers.tensorboard is not None:
+        found.append(("curves", f"tensorboard --logdir {shlex.quote(_short(folder.path / 'tensorboard'))}"))
+    return found
+
+
+def places(*rows: tuple[str, str]) -> Group:
+    """Return lines of a label and something to be copied: never wrapped or cut."""
+    return Group(
+        *(
+            Text.assemble((f"   {label:<11}", "dim"), (value, "cyan"), overflow="ignore", no_wrap=True)
+            for label, value in rows
+        )
+    )
+
+
+def _since(run: TrainingRun) -> str:
+    progress = run.status.progress if run.status else None
+    if progress is None:
+        return ""
+    if progress.checkpoint is None:
+        return "; there is no checkpoint yet"
+    return f"; {count(progress.step - progress.checkpoint.step)} steps after its last checkpoint are lost"
+
+
+def _short(path: Path) -> str:
+    """Return the path as seen from here, if it lies below."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
