@@ -2,8 +2,8 @@
 # kind-up.sh: sees to it that a kind cluster of three nodes is up; prints its kubeconfig.
 #
 # Brings along all that it needs: Docker engine, kind, kubectl, helm, node image. A healthy cluster of the same images is
-# left as it is. The workers run the image that bake-node.sh made last in this checkout, if it did. With E2E_KUBECONFIG
-# set, the cluster is somebody else's: nothing is started here.
+# left as it is. The workers run the image that bake-node.sh made last in this checkout, if it did; what was rebuilt since
+# is loaded. With E2E_KUBECONFIG set, the cluster is somebody else's: nothing is started.
 . "$(dirname "$0")/lib.sh"
 
 SHARED=$STATE/shared
@@ -54,6 +54,8 @@ main() {
     if [ -n "$(nodes)" ]; then step "old cluster deleted" kind delete cluster --name "$CLUSTER_NAME" --kubeconfig "$OURS"; fi
     step "cluster $CLUSTER_NAME of three nodes Ready" create
   fi
+  # Rebuilt since the baking: their new layers.
+  if [ "$worker" != "$node" ]; then xargs -r "$CLUSTER_DIR/load-image.sh" <"$STATE/baked-images"; fi
   echo "$OURS"
 }
 
