@@ -1,0 +1,199 @@
+"""What the kernel works on: one parameter tuple, one table of stages, one set of arrays. Nothing else is state.
+
+N environments, K stacked scans, B beams, P people, O = POSE + K * B observation entries, G cells a side of the largest
+generated world, M maps of at most H x W cells.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from headway_api.train_spec import NavEnv, TrainSpec
+from numpy.typing import NDArray
+
+from headway.envs.nav.philox import SPLITS
+from headway.envs.nav.ros_map import RosMap
+
+CELL_METERS = 0.2  # of generated worlds
+MARGIN_METERS = 0.1  # start and goal are connected for a disc this much larger than the robot
+PERSON_RADIUS = 0.25
+NEAR_METERS = 0.3  # reach of the proximity penalty, from footprint to obstacle
+
+EMPTY, CLUTTER, MAP = 0, 1, 2
+
+# Columns of `robot`.
+X, Y, HEADING, SPEED, TURN, GOAL_X, GOAL_Y, GOAL_DISTANCE, TOTAL_REWARD = range(9)
+# Columns of `count`. EPISODE counts from 0 in each environment.
+EPISODE, STEP, STAGE = range(3)
+# Columns of `people`.
+PERSON_X, PERSON_Y, TARGET_X, TARGET_Y, PERSON_SPEED = range(5)
+# Leading columns of an observation: x, y, cos and sin of the heading, speed, turn rate; then the scans, newest first.
+POSE = 6
+
+STAGE_DTYPE = np.dtype(
+    [
+        ("kind", np.int32),
+        ("map", np.int32),  # index into maps
+        ("height", np.int32),  # cells, with the outer ring
+        ("width", np.int32),
+        ("cell", np.float32),  # metres
+        ("origin_x", np.float32),  # world position of the grid's lower-left corner
+        ("origin_y", np.float32),
+        ("fill", np.float32),
+        ("walls", np.int32),
+        ("people", np.int32),
+        ("people_speed", np.float32),
+        ("min_goal", np.float32),
+        ("max_goal", np.float32),
+    ],
+    align=True,
+)
+
+
+class Params(NamedTuple):
+    """Constants of an environment, as the kernel takes them."""
+
+    seed: int
+    split: int
+    offset: int  # global index of environment 0
+    stride: int  # 0: levels are (environment, episode); else level ids, each environment every stride-th
+    replay: np.float32
+    radius: np.float32
+    max_speed: np.float32
+    max_turn: np.float32
+    speed_change: np.float32  # largest in one step
+    turn_change: np.float32
+    substeps: int
+    substep_seconds: np.float32
+    max_steps: int
+    goal_radius: np.float32
+    lidar_range: np.float32
+    reward_goal: np.float32
+    reward_collision: np.float32
+    reward_step: np.float32
+    reward_progress: np.float32
+    reward_proximity: np.float32
+
+
+class Arrays(NamedTuple):
+    """Everything that changes (first block), scratch and outputs of the last step, and tables shared by all."""
+
+    robot: NDArray[np.float32]  # [N, 9]
+    count: NDArray[np.int64]  # [N, 3]
+    people: NDArray[np.float32]  # [N, P, 5]
+    legs: NDArray[np.int64]  # [N, P] walks begun
+    observation: NDArray[np.float32]  # [N, O] holds the scan stack
+    grid: NDArray[np.uint8]  # [N, G, G] a function of the level
+    reached: NDArray[np.uint8]  # [N, G, G]
+    queue: NDArray[np.int32]  # [N, G * G]
+    failed: NDArray[np.bool_]  # [N] no level with these goal distances was found
+    reward: NDArray[np.float32]  # [N]
+    outcome: NDArray[np.bool_]  # [N, 4] terminated, truncated, success, collision
+    final_observation: NDArray[np.float32]  # [N, O]
+    final_goal: NDArray[np.float32]  # [N, 2]
+    ended: NDArray[np.int64]  # [N, 2] stage and length of the episode that ended
+    final_reward: NDArray[np.float32]  # [N]
+    stages: NDArray[np.void]  # [S] of STAGE_DTYPE
+    beams: NDArray[np.float32]  # [B, 2] cosine and sine of each beam's angle
+    maps: NDArray[np.uint8]  # [M, H, W] clearances
+    places: NDArray[np.int32]  # [M, C] cells where a robot can stand, all connected
+    place_count: NDArray[np.int64]  # [M]
+
+
+def make_params(spec: TrainSpec, nav: NavEnv, offset: int, split: str, stride: int) -> Params:
+    """Translate the contract into the kernel's constants."""
+    f32, robot, reward, dt = np.float32, nav.robot, nav.reward, nav.step_seconds
+    fastest_person = max((s.levels.people_speed for s in spec.curriculum.stages if s.levels.people), default=0.0)
+    # Half a radius of relative motion between two collision checks: what grazes past unseen is at most 3 % of the
+    # radius deep, and nothing is ever jumped over.
+    substeps = max(1, math.ceil((robot.max_speed + fastest_person) * dt / (0.5 * robot.radius_meters)))
+    return Params(
+        seed=spec.seed,
+        split=SPLITS[split],
+        offset=offset,
+        stride=stride,
+        replay=f32(spec.curriculum.replay),
+        radius=f32(robot.radius_meters),
+        max_speed=f32(robot.max_speed),
+        max_turn=f32(robot.max_turn_rate),
+        speed_change=f32(robot.max_acceleration * dt),
+        turn_change=f32(robot.max_turn_acceleration * dt),
+        substeps=substeps,
+        substep_seconds=f32(dt / substeps),
+        max_steps=nav.max_steps,
+        goal_radius=f32(nav.goal_radius_meters),
+        lidar_range=f32(nav.lidar.range_meters),
+        reward_goal=f32(reward.goal),
+        reward_collision=f32(reward.collision),
+        reward_step=f32(reward.step),
+        reward_progress=f32(reward.progress),
+        reward_proximity=f32(reward.proximity),
+    )
+
+
+def beam_angles(nav: NavEnv) -> NDArray[np.float64]:
+    """Angles of the beams from the heading, in radians, counter-clockwise, [B].
+
+    A full circle starts at the back and repeats no direction; a narrower view includes both edges.
+    """
+    view = math.radians(nav.lidar.field_of_view_degrees)
+    full = nav.lidar.field_of_view_degrees == 360.0
+    return np.linspace(-view / 2, view / 2, nav.lidar.beams, endpoint=not full)
+
+
+def stage_table(spec: TrainSpec, maps: dict[str, RosMap]) -> NDArray[np.void]:
+    """Translate the curriculum's stages, [S] of STAGE_DTYPE; `maps` by the path that the spec names."""
+    table = np.zeros(len(spec.curriculum.stages), STAGE_DTYPE)
+    order = list(maps)
+    for row, stage in zip(table, spec.curriculum.stages, strict=True):
+        levels, world = stage.levels, stage.levels.world
+        if world.map is not None:
+            source = maps[world.map.yaml]
+            row["kind"], row["map"] = MAP, order.index(world.map.yaml)
+            row["height"], row["width"] = source.occupied.shape
+            row["cell"], (row["origin_x"], row["origin_y"]) = source.resolution, source.origin
+        else:
+            square = world.empty or world.clutter
+            assert square is not None
+            row["height"] = row["width"] = 2 + round(square.size_meters / CELL_METERS)
+            row["cell"], row["origin_x"], row["origin_y"] = CELL_METERS, -CELL_METERS, -CELL_METERS
+        if world.clutter is not None:
+            row["kind"], row["fill"], row["walls"] = CLUTTER, world.clutter.fill, world.clutter.walls
+        row["people"], row["people_speed"] = levels.people, levels.people_speed
+        row["min_goal"], row["max_goal"] = levels.min_goal_meters, levels.max_goal_meters
+    return table
+
+
+def allocate(num_envs: int, nav: NavEnv, stages: NDArray[np.void], maps: list[RosMap]) -> Arrays:
+    """All arrays, zeroed; maps turned into clearances and lists of places by the caller."""
+    n, generated = num_envs, stages[stages["kind"] != MAP]
+    side = int(generated["height"].max(initial=1))
+    people = max(1, int(stages["people"].max()))
+    entries = POSE + nav.scan_stack * nav.lidar.beams
+    height = max((m.occupied.shape[0] for m in maps), default=1)
+    width = max((m.occupied.shape[1] for m in maps), default=1)
+    angles = beam_angles(nav)
+    return Arrays(
+        robot=np.zeros((n, 9), np.float32),
+        count=np.zeros((n, 3), np.int64),
+        people=np.zeros((n, people, 5), np.float32),
+        legs=np.zeros((n, people), np.int64),
+        observation=np.zeros((n, entries), np.float32),
+        grid=np.zeros((n, side, side), np.uint8),
+        reached=np.zeros((n, side, side), np.uint8),
+        queue=np.zeros((n, side * side), np.int32),
+        failed=np.zeros(n, np.bool_),
+        reward=np.zeros(n, np.float32),
+        outcome=np.zeros((n, 4), np.bool_),
+        final_observation=np.zeros((n, entries), np.float32),
+        final_goal=np.zeros((n, 2), np.float32),
+        ended=np.zeros((n, 2), np.int64),
+        final_reward=np.zeros(n, np.float32),
+        stages=stages,
+        beams=np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32),
+        maps=np.zeros((max(1, len(maps)), height, width), np.uint8),
+        places=np.zeros((max(1, len(maps)), height * width), np.int32),
+        place_count=np.zeros(max(1, len(maps)), np.int64),
+    )

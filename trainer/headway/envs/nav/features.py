@@ -1,0 +1,50 @@
+"""From an observation to the network's input: the goal enters here and only here, so goals can be relabelled."""
+
+from __future__ import annotations
+
+import torch
+from headway_api.train_spec import NavEnv
+from torch import Tensor
+
+from headway.envs.nav.arrays import POSE
+
+GOAL_FEATURES = 4
+HALF_METERS = 1.0  # distance from the footprint at which a beam's feature is half of its value at contact
+CHANGE_GAIN = 3.0  # changes between scans are small; this brings them near the scale of the rest
+
+
+class Features:
+    """Pure function of the rows given; the same on any device.
+
+    Columns: goal distance near (1 at the goal, half at 1 m) and far (share of 10 m), cosine and sine of the goal's
+    bearing, forward speed and turn rate as shares of their limits, then the newest scan and, for each older one, what
+    changed since. A scan's distances d enter as 1 / (1 + d): most of the resolution is where it matters, near obstacles.
+    """
+
+    def __init__(self, nav: NavEnv) -> None:
+        self._beams = nav.lidar.beams
+        self._stack = nav.scan_stack
+        self._radius = nav.robot.radius_meters
+        self._limits = (nav.robot.max_speed, nav.robot.max_turn_rate)
+        self.size = GOAL_FEATURES + 2 + self._beams * self._stack
+
+    def __call__(self, observation: dict[str, Tensor]) -> Tensor:
+        """Float32 [N, F] from observation [N, O], achieved_goal [N, 2] and desired_goal [N, 2]."""
+        rows = observation["observation"]
+        out = torch.empty((rows.shape[0], self.size), dtype=torch.float32, device=rows.device)
+        delta = observation["desired_goal"] - observation["achieved_goal"]
+        distance = torch.linalg.vector_norm(delta, dim=1).clamp_min(1e-6)
+        cos_h, sin_h = rows[:, 2], rows[:, 3]
+        out[:, 0] = 1.0 / (1.0 + distance)
+        out[:, 1] = (distance / 10.0).clamp_max(2.0)
+        out[:, 2] = (delta[:, 0] * cos_h + delta[:, 1] * sin_h) / distance
+        out[:, 3] = (delta[:, 1] * cos_h - delta[:, 0] * sin_h) / distance
+        out[:, 4] = rows[:, 4] / self._limits[0]
+        out[:, 5] = rows[:, 5] / self._limits[1]
+        near = HALF_METERS / (HALF_METERS + (rows[:, POSE:] - self._radius).clamp_min(0.0))
+        newest = near[:, : self._beams]
+        out[:, 6 : 6 + self._beams] = 2.0 * newest - 1.0
+        for k in range(1, self._stack):
+            block = slice(k * self._beams, (k + 1) * self._beams)
+            out[:, 6 + block.start : 6 + block.stop] = CHANGE_GAIN * (newest - near[:, block])
+        return out

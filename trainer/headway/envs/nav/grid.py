@@ -1,0 +1,152 @@
+"""Worlds as grids of square cells, and exact geometry on them: distance to the nearest obstacle, rays, free swaths.
+
+A cell holds its *clearance*: the chessboard distance in cells to the nearest obstacle cell (0: this cell is one), capped
+at 255. One byte a cell keeps a 10 m world in 2.7 kB, in the first-level cache, and lets rays and distance queries skip
+free space without losing exactness (docs/decisions/0002-numba-kernel.md). The outermost ring of cells is always an
+obstacle, so nothing here checks bounds.
+
+Lengths in this module are in cells, coordinates from the grid's lower-left corner, `grid[row, column]` = `grid[y, x]`.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+f32 = np.float32
+OBSTACLE = 0
+FREE = 255
+
+
+@njit(cache=True)
+def fill_clearance(grid, height, width):
+    """Turn OBSTACLE and FREE cells into clearances, in place: two chamfer passes, exact for the chessboard metric."""
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            if grid[y, x] != 0:
+                least = min(grid[y - 1, x - 1], grid[y - 1, x], grid[y - 1, x + 1], grid[y, x - 1])
+                grid[y, x] = min(grid[y, x], min(least, np.uint8(254)) + 1)
+    for y in range(height - 2, 0, -1):
+        for x in range(width - 2, 0, -1):
+            if grid[y, x] != 0:
+                least = min(grid[y + 1, x - 1], grid[y + 1, x], grid[y + 1, x + 1], grid[y, x + 1])
+                grid[y, x] = min(grid[y, x], min(least, np.uint8(254)) + 1)
+
+
+@njit(cache=True)
+def obstacle_distance(grid, px, py, limit):
+    """Distance from a point to the nearest obstacle square, exact up to `limit` and `limit` beyond; 0 inside one."""
+    ix = int(px)
+    iy = int(py)
+    clear = int(grid[iy, ix])
+    if clear == 0:
+        return f32(0.0)
+    if f32(clear - 1) >= limit:
+        return f32(limit)
+    best = f32(limit) * f32(limit)
+    height, width = grid.shape
+    # Nothing is nearer than ring `clear`; the obstacle on it bounds how far out a nearer one can lie.
+    reach = min(int(limit) + 1, int(1.415 * (clear + 1)) + 1)
+    for y in range(max(iy - reach, 0), min(iy + reach + 1, height)):
+        dy = max(f32(y) - py, py - f32(y + 1), f32(0.0))
+        dy2 = dy * dy
+        if dy2 >= best:
+            continue
+        for x in range(max(ix - reach, 0), min(ix + reach + 1, width)):
+            if grid[y, x] == 0:
+                dx = max(f32(x) - px, px - f32(x + 1), f32(0.0))
+                best = min(best, dx * dx + dy2)
+    return f32(math.sqrt(best))
+
+
+@njit(cache=True)
+def cast_ray(grid, px, py, dx, dy, limit):
+    """Distance along the unit direction (dx, dy) to the first obstacle square, at most `limit`; exact.
+
+    Digital differential analysis over squares of free cells instead of single cells: a clearance of c means that the
+    (2c-1) x (2c-1) cells around are free, so the ray goes straight to that square's border.
+    """
+    ix = int(px)
+    iy = int(py)
+    inv_x = f32(1.0) / dx if dx != 0 else f32(math.inf)
+    inv_y = f32(1.0) / dy if dy != 0 else f32(math.inf)
+    t = f32(0.0)
+    while True:
+        clear = int(grid[iy, ix])
+        if clear == 0 or t >= limit:
+            return min(t, f32(limit))
+        tx = f32(math.inf)
+        ty = f32(math.inf)
+        if dx > 0:
+            tx = (f32(ix + clear) - px) * inv_x
+        elif dx < 0:
+            tx = (f32(ix - clear + 1) - px) * inv_x
+        if dy > 0:
+            ty = (f32(iy + clear) - py) * inv_y
+        elif dy < 0:
+            ty = (f32(iy - clear + 1) - py) * inv_y
+        if tx < ty:
+            t = tx
+            y = int(py + t * dy)
+            iy = min(max(y, iy - clear + 1), iy + clear - 1)  # rounding must not leave the free square
+            ix = ix + clear if dx > 0 else ix - clear
+        else:
+            t = ty
+            x = int(px + t * dx)
+            ix = min(max(x, ix - clear + 1), ix + clear - 1)
+            iy = iy + clear if dy > 0 else iy - clear
+
+
+@njit(cache=True)
+def swath_is_free(grid, ax, ay, bx, by, radius):
+    """Say whether a disc can move straight from a to b: probes at most 0.3 cells apart where it is tight."""
+    length = f32(math.hypot(bx - ax, by - ay))
+    if length == 0:
+        return obstacle_distance(grid, ax, ay, radius) >= radius
+    ux = (bx - ax) / length
+    uy = (by - ay) / length
+    s = f32(0.0)
+    while True:
+        spare = obstacle_distance(grid, ax + s * ux, ay + s * uy, radius + f32(4.0)) - radius
+        if spare < 0:
+            return False
+        if s >= length:
+            return True
+        s = min(length, s + max(spare, f32(0.3)))
+
+
+@njit(cache=True)
+def fits(grid, x, y, radius):
+    """Say whether a disc centred in cell (x, y) touches no obstacle."""
+    nearest = f32(grid[y, x]) - f32(0.5)  # the nearest obstacle square lies between this and sqrt(2) times this
+    if nearest >= radius:
+        return True
+    if nearest < 0 or nearest * f32(1.41421366) < radius:
+        return False
+    return obstacle_distance(grid, f32(x) + f32(0.5), f32(y) + f32(0.5), radius) >= radius
+
+
+@njit(cache=True)
+def flood(grid, x, y, radius, reached, queue):
+    """Find all cells that a disc reaches from (x, y) by steps to one of four neighbours; the disc must fit there.
+
+    Writes the cells as y * width + x to `queue` and 1 to `reached`; cells that are 1 there are not entered again.
+    Returns how many.
+    """
+    width = grid.shape[1]
+    reached[y, x] = 1
+    queue[0] = y * width + x
+    head = 0
+    tail = 1
+    while head < tail:
+        cy = queue[head] // width
+        cx = queue[head] - cy * width
+        head += 1
+        for k in range(4):
+            nx = cx + (1 if k == 0 else -1 if k == 1 else 0)
+            ny = cy + (1 if k == 2 else -1 if k == 3 else 0)
+            if reached[ny, nx] == 0 and grid[ny, nx] != 0 and fits(grid, nx, ny, radius):
+                reached[ny, nx] = 1
+                queue[tail] = ny * width + nx
+                tail += 1
+    return tail

@@ -1,0 +1,150 @@
+"""Levels: where the obstacles are, where the robot starts, where its goal is. A function of the level's key alone.
+
+Generated worlds are walled squares of 0.2 m cells. Start and goal are connected for a disc MARGIN_METERS larger than
+the robot, checked by flood fill; a layout without such a pair is drawn again with the next counter, a little emptier
+each time, so that generation ends for every parameter.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from headway.envs.nav import arrays as a
+from headway.envs.nav.grid import FREE, OBSTACLE, fill_clearance, fits, flood
+from headway.envs.nav.philox import LAYOUT, PLACE, uniforms
+
+f32 = np.float32
+ATTEMPTS = 64
+DRAWS = 96  # goals tried for one start
+STARTS = 4  # starts tried in one layout
+MARGIN = f32(a.MARGIN_METERS)
+
+
+@njit(cache=True)
+def place_rectangle(grid, height, width, x, y, across, along):
+    """Mark cells from (x, y) on as obstacles, inside the outer ring. Returns how many were free before."""
+    added = 0
+    for cy in range(max(y, 1), min(y + along, height - 1)):
+        for cx in range(max(x, 1), min(x + across, width - 1)):
+            if grid[cy, cx] != OBSTACLE:
+                grid[cy, cx] = OBSTACLE
+                added += 1
+    return added
+
+
+@njit(cache=True)
+def place_wall(grid, height, width, gap_cells, key, attempt, number):
+    """Build an interior wall from side to side, two cells thick or one, with one or two gaps."""
+    u0, u1, u2, u3 = uniforms(key, LAYOUT, attempt, 2 * number)
+    v0, v1, _, _ = uniforms(key, LAYOUT, attempt, 2 * number + 1)
+    side = height - 2
+    at = 1 + int((f32(0.2) + f32(0.6) * u0) * f32(side))
+    thick = 1 + int(u1 * f32(2.0))
+    upright = u2 < f32(0.5)
+    if upright:
+        place_rectangle(grid, height, width, at, 1, thick, side)
+    else:
+        place_rectangle(grid, height, width, 1, at, side, thick)
+    gaps = 1 + int(u3 * f32(2.0))
+    for k in range(gaps):
+        length = min(gap_cells + int((v1 if k == 0 else u3) * f32(4.0)), side)
+        begin = 1 + int((v0 if k == 0 else v1) * f32(side - length + 1))
+        for along in range(begin, begin + length):
+            for across in range(at, min(at + thick, side + 1)):
+                if upright:
+                    grid[along, across] = FREE
+                else:
+                    grid[across, along] = FREE
+
+
+@njit(cache=True)
+def build_layout(grid, stage, radius, key, attempt):
+    """Outer walls, interior walls, then blocks, bars and pillars until the wanted share is covered."""
+    height = int(stage.height)
+    width = int(stage.width)
+    grid[:height, :width] = OBSTACLE
+    grid[1 : height - 1, 1 : width - 1] = FREE
+    easing = f32(1.0) - f32(attempt) / f32(ATTEMPTS)
+    gap_cells = int(math.ceil((2 * (radius + MARGIN)) / stage.cell)) + 2
+    for number in range(int(f32(stage.walls) * easing + f32(0.5))):
+        place_wall(grid, height, width, gap_cells, key, attempt, number)
+    wanted = int(stage.fill * easing * f32((height - 2) * (width - 2)))
+    covered = 0
+    draw = 100
+    while covered < wanted and draw < 1000:
+        u0, u1, u2, u3 = uniforms(key, LAYOUT, attempt, draw)
+        draw += 1
+        x = 1 + int(u0 * f32(width - 2))
+        y = 1 + int(u1 * f32(height - 2))
+        shape = int(u2 * f32(4.0))
+        size = 2 + int(u3 * f32(4.0))  # 0.4 to 1.0 m
+        if shape == 0:  # a pillar: a square with its corners cut
+            covered += place_rectangle(grid, height, width, x + 1, y, size - 2, size)
+            covered += place_rectangle(grid, height, width, x, y + 1, size, size - 2)
+        elif shape == 1:
+            covered += place_rectangle(grid, height, width, x, y, size, 2 + (draw + size) % 4)
+        elif shape == 2:  # bars: 1.0 to 2.2 m long, one cell thick
+            covered += place_rectangle(grid, height, width, x, y, 3 + 2 * size - 2, 1)
+        else:
+            covered += place_rectangle(grid, height, width, x, y, 1, 3 + 2 * size - 2)
+    fill_clearance(grid, height, width)
+
+
+@njit(cache=True)
+def draw_pair(cells, count, width, stage, fixed_start, key, attempt):
+    """Draw start and goal among `cells` with a distance that the stage allows.
+
+    Returns (start cell, goal cell, heading); start -1 when no draw fits. A `fixed_start` of -1 is drawn as well.
+    """
+    least = stage.min_goal / stage.cell
+    most = stage.max_goal / stage.cell
+    start = fixed_start
+    for draw in range(DRAWS):
+        u0, u1, u2, _ = uniforms(key, PLACE, attempt, 1 + draw)
+        if fixed_start < 0 and draw % 8 == 0:
+            start = int(cells[int(u0 * f32(count))])
+        goal = int(cells[int(u1 * f32(count))])
+        dx = f32(goal % width - start % width)
+        dy = f32(goal // width - start // width)
+        distance = f32(math.sqrt(dx * dx + dy * dy))
+        if least <= distance <= most:
+            return start, goal, (f32(2.0) * u2 - f32(1.0)) * f32(math.pi)
+    return -1, -1, f32(0.0)
+
+
+@njit(cache=True)
+def generate(grid, reached, queue, stage, radius, key):
+    """Build a generated level. Returns (start cell, goal cell, heading, cells reachable from start, in `queue`)."""
+    width = int(stage.width)
+    inner_x = f32(width - 2)
+    inner_y = f32(stage.height - 2)
+    fit = (radius + MARGIN) / stage.cell
+    world = grid[: int(stage.height), :width]
+    for attempt in range(ATTEMPTS):
+        if attempt == 0 or stage.kind == a.CLUTTER:
+            build_layout(grid, stage, radius, key, attempt)
+        floods = 0
+        for draw in range(32):
+            u0, u1, _, _ = uniforms(key, PLACE, attempt, DRAWS + 1 + draw)
+            x = 1 + int(u0 * inner_x)
+            y = 1 + int(u1 * inner_y)
+            if floods == STARTS or not fits(world, x, y, fit):
+                continue
+            floods += 1
+            reached[:] = 0
+            count = flood(world, x, y, fit, reached, queue)
+            start, goal, heading = draw_pair(queue, count, width, stage, y * width + x, key, attempt)
+            if start >= 0:
+                return start, goal, heading, count
+    return -1, -1, f32(0.0), 0
+
+
+@njit(cache=True)
+def choose_on_map(places, count, stage, key):
+    """Draw start and goal on a map. Returns (start cell, goal cell, heading); -1 when no draw fits."""
+    for attempt in range(ATTEMPTS):
+        start, goal, heading = draw_pair(places, count, int(stage.width), stage, -1, key, attempt)
+        if start >= 0:
+            return start, goal, heading
+    return -1, -1, f32(0.0)

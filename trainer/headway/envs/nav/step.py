@@ -1,0 +1,217 @@
+"""One environment's episode: begin it, advance it, end it. Scalar functions that any loop can call.
+
+`step_all` and `begin_all` at the bottom are the only entry points; each environment touches its own rows only, so the
+result is the same for every number of threads and every split of the environments over ranks.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from headway.envs.nav import arrays as a
+from headway.envs.nav.crowd import person_distance, place_people, send_people, walk
+from headway.envs.nav.grid import obstacle_distance
+from headway.envs.nav.levels import choose_on_map, generate
+from headway.envs.nav.lidar import scan
+from headway.envs.nav.philox import STAGE, uniforms
+
+f32 = np.float32
+NEAR = f32(a.NEAR_METERS)
+PI = f32(math.pi)
+
+
+@njit(cache=True)
+def level_key(params, count, i):
+    """Name the level and all draws of environment i's present episode: (seed, split, stage, episode, index)."""
+    index = params.offset + i
+    episode = count[a.EPISODE]
+    if params.stride > 0:  # every level id once: ids i, i + stride, i + 2 stride ...
+        index += episode * params.stride
+        episode = 0
+    return params.seed, params.split, count[a.STAGE], episode, index
+
+
+@njit(cache=True)
+def draw_stage(params, count, i, stage):
+    """Choose the stage of the episode that begins: the present one, or now and then an earlier one."""
+    count[a.STAGE] = 0
+    u0, u1, _, _ = uniforms(level_key(params, count, i), STAGE, 0, 0)
+    count[a.STAGE] = int(u1 * f32(stage)) if stage > 0 and u0 < params.replay else stage
+
+
+@njit(cache=True)
+def world_of(arrays, stage, i):
+    """Select the clearance grid that environment i drives in."""
+    if stage.kind == a.MAP:
+        return arrays.maps[stage.map, : stage.height, : stage.width]
+    return arrays.grid[i, : stage.height, : stage.width]
+
+
+@njit(cache=True)
+def build_level(params, arrays, stage, i):
+    """Make the level's grid; set the robot's pose and goal and the people of its beginning."""
+    robot = arrays.robot[i]
+    key = level_key(params, arrays.count[i], i)
+    cells = arrays.queue[i]
+    if stage.kind == a.MAP:
+        cells = arrays.places[stage.map]
+        count = arrays.place_count[stage.map]
+        start, goal, heading = choose_on_map(cells, count, stage, key)
+    else:
+        start, goal, heading, count = generate(arrays.grid[i], arrays.reached[i], cells, stage, params.radius, key)
+    arrays.failed[i] |= start < 0
+    width = int(stage.width)
+    robot[:] = f32(0.0)
+    robot[a.X] = stage.origin_x + (f32(start % width) + f32(0.5)) * stage.cell
+    robot[a.Y] = stage.origin_y + (f32(start // width) + f32(0.5)) * stage.cell
+    robot[a.HEADING] = heading
+    robot[a.GOAL_X] = stage.origin_x + (f32(goal % width) + f32(0.5)) * stage.cell
+    robot[a.GOAL_Y] = stage.origin_y + (f32(goal // width) + f32(0.5)) * stage.cell
+    robot[a.GOAL_DISTANCE] = math.hypot(robot[a.GOAL_X] - robot[a.X], robot[a.GOAL_Y] - robot[a.Y])
+    if start >= 0:
+        place_people(arrays.people[i], arrays.legs[i], robot, world_of(arrays, stage, i), stage, cells, count, key)
+
+
+@njit(cache=True)
+def observe(params, arrays, stage, i, begins):
+    """Write environment i's observation; the newest scan pushes the oldest out of the stack."""
+    robot = arrays.robot[i]
+    row = arrays.observation[i]
+    beams = arrays.beams.shape[0]
+    row[0] = robot[a.X]
+    row[1] = robot[a.Y]
+    row[2] = math.cos(robot[a.HEADING])
+    row[3] = math.sin(robot[a.HEADING])
+    row[4] = robot[a.SPEED]
+    row[5] = robot[a.TURN]
+    scans = row[a.POSE :]
+    for k in range(scans.shape[0] - 1, beams - 1, -1):
+        scans[k] = scans[k - beams]
+    grid = world_of(arrays, stage, i)
+    scan(scans[:beams], robot, arrays.people[i], grid, stage, arrays.beams, params.lidar_range)
+    if begins:
+        for k in range(beams, scans.shape[0]):
+            scans[k] = scans[k - beams]
+
+
+@njit(cache=True)
+def begin(params, arrays, i, stage_number):
+    """Begin the episode that `count[EPISODE]` names."""
+    arrays.count[i, a.STEP] = 0
+    draw_stage(params, arrays.count[i], i, stage_number)
+    stage = arrays.stages[arrays.count[i, a.STAGE]]
+    build_level(params, arrays, stage, i)
+    if not arrays.failed[i]:
+        observe(params, arrays, stage, i, True)
+
+
+@njit(cache=True)
+def steer(params, robot, forward, turn):
+    """Set the velocities for this step: the action's, as far as the acceleration limits allow."""
+    speed = (min(max(forward, f32(-1.0)), f32(1.0)) + f32(1.0)) * f32(0.5) * params.max_speed
+    rate = min(max(turn, f32(-1.0)), f32(1.0)) * params.max_turn
+    speed = min(max(speed, robot[a.SPEED] - params.speed_change), robot[a.SPEED] + params.speed_change)
+    rate = min(max(rate, robot[a.TURN] - params.turn_change), robot[a.TURN] + params.turn_change)
+    robot[a.SPEED] = speed
+    robot[a.TURN] = rate
+
+
+@njit(cache=True)
+def drive(robot, seconds):
+    """Move along the exact arc of constant velocities: a chord of v t sinc(w t / 2) at the mean heading."""
+    half = f32(0.5) * robot[a.TURN] * seconds
+    sinc = f32(math.sin(half)) / half if abs(half) > f32(1e-4) else f32(1.0)
+    chord = robot[a.SPEED] * seconds * sinc
+    robot[a.X] += chord * f32(math.cos(robot[a.HEADING] + half))
+    robot[a.Y] += chord * f32(math.sin(robot[a.HEADING] + half))
+    heading = robot[a.HEADING] + f32(2.0) * half
+    if heading > PI:
+        heading -= f32(2.0) * PI
+    elif heading < -PI:
+        heading += f32(2.0) * PI
+    robot[a.HEADING] = heading
+
+
+@njit(cache=True)
+def move(params, arrays, stage, i):
+    """Drive and let people walk for one step, in substeps. Returns (success, collision, free distance in metres)."""
+    robot = arrays.robot[i]
+    people = arrays.people[i]
+    grid = world_of(arrays, stage, i)
+    reach = params.radius + NEAR
+    free = reach
+    for _ in range(params.substeps):
+        drive(robot, params.substep_seconds)
+        walk(people, stage, params.substep_seconds)
+        px = (robot[a.X] - stage.origin_x) / stage.cell
+        py = (robot[a.Y] - stage.origin_y) / stage.cell
+        free = obstacle_distance(grid, px, py, reach / stage.cell) * stage.cell
+        free = min(free, person_distance(people, stage, robot[a.X], robot[a.Y])) - params.radius
+        dx = robot[a.GOAL_X] - robot[a.X]
+        dy = robot[a.GOAL_Y] - robot[a.Y]
+        distance = f32(math.sqrt(dx * dx + dy * dy))
+        if free < 0:
+            return False, True, f32(0.0), distance
+        if distance <= params.goal_radius:
+            return True, False, free, distance
+    return False, False, free, distance
+
+
+@njit(cache=True)
+def advance(params, arrays, i, action, stage_number):
+    """One step of environment i; where an episode ends, the next one begins in the same step."""
+    robot = arrays.robot[i]
+    count = arrays.count[i]
+    stage = arrays.stages[count[a.STAGE]]
+    people_grid = world_of(arrays, stage, i)
+    send_people(arrays.people[i], arrays.legs[i], people_grid, stage, level_key(params, count, i))
+    steer(params, robot, action[0], action[1])
+    success, collision, free, distance = move(params, arrays, stage, i)
+    count[a.STEP] += 1
+    truncated = not success and not collision and count[a.STEP] >= params.max_steps
+    reward = params.reward_step + params.reward_progress * (robot[a.GOAL_DISTANCE] - distance)
+    reward += params.reward_proximity * max(f32(1.0) - free / NEAR, f32(0.0))
+    reward += params.reward_goal if success else f32(0.0)
+    reward += params.reward_collision if collision else f32(0.0)
+    robot[a.GOAL_DISTANCE] = distance
+    robot[a.TOTAL_REWARD] += reward
+    arrays.reward[i] = reward
+    arrays.outcome[i, 0] = success or collision
+    arrays.outcome[i, 1] = truncated
+    arrays.outcome[i, 2] = success
+    arrays.outcome[i, 3] = collision
+    observe(params, arrays, stage, i, False)
+    arrays.final_observation[i] = arrays.observation[i]
+    arrays.final_goal[i, 0] = robot[a.GOAL_X]
+    arrays.final_goal[i, 1] = robot[a.GOAL_Y]
+    arrays.ended[i, 0] = count[a.STAGE]
+    arrays.ended[i, 1] = count[a.STEP]
+    arrays.final_reward[i] = robot[a.TOTAL_REWARD]
+    if success or collision or truncated:
+        count[a.EPISODE] += 1
+        begin(params, arrays, i, stage_number)
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def step_all(params, arrays, action, stage_number):
+    """Advance all environments. `action`: float32 [N, 2]."""
+    for i in prange(arrays.robot.shape[0]):
+        advance(params, arrays, i, action[i], stage_number)
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def begin_all(params, arrays, stage_number):
+    """Begin the episodes that `count` names in all environments."""
+    for i in prange(arrays.robot.shape[0]):
+        begin(params, arrays, i, stage_number)
+
+
+@njit(cache=True)
+def rebuild_all(params, arrays):
+    """Make the grids of generated levels again from their keys; nothing else is left changed."""
+    for i in range(arrays.robot.shape[0]):
+        stage = arrays.stages[arrays.count[i, a.STAGE]]
+        if stage.kind != a.MAP:
+            key = level_key(params, arrays.count[i], i)
+            generate(arrays.grid[i], arrays.reached[i], arrays.queue[i], stage, params.radius, key)

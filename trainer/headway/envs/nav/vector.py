@@ -1,0 +1,164 @@
+"""The vector environment around the kernel: arrays that torch and numba share, stages, state."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from headway_api.train_spec import TrainSpec
+from torch import Tensor
+
+from headway.envs.nav import arrays as a
+from headway.envs.nav.features import Features
+from headway.envs.nav.grid import FREE, OBSTACLE, fill_clearance, fits, flood
+from headway.envs.nav.ros_map import RosMap, load_map
+from headway.envs.nav.step import begin_all, rebuild_all, step_all
+from headway.envs.protocol import EpisodeEnds, Observation, Step
+from headway.errors import SpecError
+
+# What the future depends on. Grids are not in it: they are functions of the level's key and are made again.
+STATE = ("robot", "count", "people", "legs", "observation")
+
+
+class NavVectorEnv:
+    """N environments of headway/Nav-v0. See `VectorEnv` for the contract of each method."""
+
+    action_size = 2  # forward speed from 0 (-1) to its limit (1), turn rate from right (-1) to left (1)
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        num_envs: int,
+        offset: int = 0,
+        split: str = "train",
+        threads: int = 1,
+        level_stride: int = 0,
+    ) -> None:
+        """`level_stride` 0 draws a new level for every episode of every environment; else environment i plays the
+        level ids `offset + i`, then every `level_stride`-th after it, so that each id is played once.
+
+        Raises SpecError where a map cannot be read or a stage has no level with the goal distances that it asks for.
+        """
+        assert spec.env.nav is not None
+        self.spec, self.nav, self.num_envs = spec, spec.env.nav, num_envs
+        paths = list(dict.fromkeys(s.levels.world.map.yaml for s in spec.curriculum.stages if s.levels.world.map))
+        maps = {path: load_map(path) for path in paths}
+        self.params = a.make_params(spec, self.nav, offset, split, level_stride)
+        self.arrays = a.allocate(num_envs, self.nav, a.stage_table(spec, maps), list(maps.values()))
+        for number, source in enumerate(maps.values()):
+            self._add_map(number, source)
+        self._features = Features(self.nav)
+        self.feature_size = self._features.size
+        self._stage = 0
+        self._threads = threads
+
+    def reset(self) -> Observation:
+        """Begin episode 0 in every environment."""
+        self.arrays.count[:] = 0
+        self._run(begin_all)
+        return self._observation()
+
+    def step(self, action: Tensor) -> Step:
+        """Advance every environment by one step. Raises ValueError for an action that is not a number."""
+        if not bool(torch.isfinite(action).all()):
+            raise ValueError("the action holds a value that is not finite: the policy has diverged")
+        arrays = self.arrays
+        self._run(step_all, np.ascontiguousarray(action.detach().numpy(), dtype=np.float32))
+        outcome, ended = torch.from_numpy(arrays.outcome.copy()), torch.from_numpy(arrays.ended.copy())
+        terminated, truncated, success, collision = outcome.unbind(1)
+        final = torch.from_numpy(arrays.final_observation.copy())
+        return Step(
+            observation=self._observation(),
+            reward=torch.from_numpy(arrays.reward.copy()),
+            terminated=terminated,
+            truncated=truncated,
+            final_observation={
+                "observation": final,
+                "achieved_goal": final[:, :2],
+                "desired_goal": torch.from_numpy(arrays.final_goal.copy()),
+            },
+            episodes=EpisodeEnds(
+                ended=terminated | truncated,
+                stage=ended[:, 0],
+                success=success,
+                collision=collision,
+                total_reward=torch.from_numpy(arrays.final_reward.copy()),
+                length=ended[:, 1],
+            ),
+        )
+
+    def set_stage(self, stage: int) -> None:
+        """Episodes that begin from now on are of this stage, or replay an earlier one. Raises IndexError."""
+        if not 0 <= stage < len(self.spec.curriculum.stages):
+            raise IndexError(f"stage {stage}: there are {len(self.spec.curriculum.stages)}")
+        self._stage = stage
+
+    def features(self, observation: Observation) -> Tensor:
+        """Network input, float32 [N, F]."""
+        return self._features(observation)
+
+    def get_state(self) -> dict[str, Tensor]:
+        """Copy of everything that the future depends on; a few hundred bytes an environment."""
+        state = {name: torch.from_numpy(getattr(self.arrays, name).copy()) for name in STATE}
+        return {**state, "stage": torch.tensor(self._stage)}
+
+    def set_state(self, state: dict[str, Tensor]) -> None:
+        """Go on exactly where `get_state` was called. Raises ValueError if names, sizes or types differ."""
+        expected = self.get_state()
+        for name, tensor in expected.items():
+            given = state.get(name)
+            if given is None or given.shape != tensor.shape or given.dtype != tensor.dtype:
+                found = "nothing" if given is None else f"{given.dtype} {list(given.shape)}"
+                raise ValueError(f"environment state {name}: {found} where {tensor.dtype} {list(tensor.shape)} belongs")
+        self.set_stage(int(state["stage"]))
+        for name in STATE:
+            getattr(self.arrays, name)[:] = state[name].numpy()
+        rebuild_all(self.params, self.arrays)
+
+    def _run(self, kernel, *args) -> None:  # type: ignore[no-untyped-def]
+        numba.set_num_threads(min(self._threads, numba.config.NUMBA_NUM_THREADS))
+        kernel(self.params, self.arrays, *args, self._stage)
+        if self.arrays.failed.any():
+            env = int(self.arrays.failed.argmax())
+            stage = self.spec.curriculum.stages[int(self.arrays.count[env, a.STAGE])]
+            limits = [stage.levels.min_goal_meters, stage.levels.max_goal_meters]
+            raise SpecError(
+                f"train.curriculum.stages[{stage.name}].levels.minGoalMeters and maxGoalMeters",
+                limits,
+                "no connected start and goal that far apart were found in this world: widen the range or the world",
+            )
+
+    def _observation(self) -> Observation:
+        rows = torch.from_numpy(self.arrays.observation.copy())
+        goal = self.arrays.robot[:, a.GOAL_X : a.GOAL_Y + 1].copy()
+        return {"observation": rows, "achieved_goal": rows[:, :2], "desired_goal": torch.from_numpy(goal)}
+
+    def _add_map(self, number: int, source: RosMap) -> None:
+        """Fill in clearances and the list of places: the largest region that the robot can drive in."""
+        arrays, (height, width) = self.arrays, source.occupied.shape
+        grid = np.where(source.occupied, OBSTACLE, FREE).astype(np.uint8)
+        fill_clearance(grid, height, width)
+        fit = np.float32((self.nav.robot.radius_meters + a.MARGIN_METERS) / source.resolution)
+        arrays.place_count[number] = largest_region(grid, fit, arrays.places[number])
+        arrays.maps[number, :height, :width] = grid
+        if arrays.place_count[number] == 0:
+            raise SpecError(
+                "train.env.nav.robot.radiusMeters", self.nav.robot.radius_meters, "the robot fits nowhere on the map"
+            )
+
+
+@numba.njit(cache=True)
+def largest_region(grid, radius, places):  # type: ignore[no-untyped-def]
+    """Write the cells of the largest region that a disc can drive in to `places`; return how many they are."""
+    height, width = grid.shape
+    reached = np.zeros((height, width), np.uint8)
+    queue = np.empty(height * width, np.int32)
+    best = 0
+    for y in range(height):
+        for x in range(width):
+            if reached[y, x] == 0 and fits(grid, x, y, radius):
+                count = flood(grid, x, y, radius, reached, queue)
+                if count > best:
+                    best = count
+                    places[:count] = queue[:count]
+    return best
