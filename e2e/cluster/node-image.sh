@@ -56,14 +56,13 @@ bake_components() { # FINGERPRINT
 build() {
   local mark
   [ "$MINOR" = v1.34 ] || die "a node image is built here for Kubernetes v1.34 only, not $K8S_VERSION: set E2E_NODE_IMAGE"
-  "$CLUSTER_DIR/go-build.sh" "${IN_NODE[@]}" "${IN_IMAGES[@]}"
+  mark=$(fingerprint "$CLUSTER_DIR/node" "$CLUSTER_DIR/gobuild" "$CLUSTER_DIR/go-build.sh" "$K8S_VERSION" "$COREDNS_VERSION")
+  if image_is_current "$BUILT" "$mark"; then return; fi
   BASE=$("$CLUSTER_DIR/base-image.sh")
-  mark=$(fingerprint "$CLUSTER_DIR/node" "$BASE" "$K8S_VERSION" "$(cd "$BIN" && stat -c '%n %s %Y' "${IN_NODE[@]}" "${IN_IMAGES[@]}")")
-  image_is_current "$BARE" "$mark" || step "$BARE built" build_bare "$mark"
-  if ! image_is_current "$BUILT" "$mark"; then
-    step "control plane's images built" build_components
-    step "$BUILT baked" bake_components "$mark"
-  fi
+  "$CLUSTER_DIR/go-build.sh" "${IN_NODE[@]}" "${IN_IMAGES[@]}"
+  step "$BARE built" build_bare "$mark"
+  step "control plane's images built" build_components
+  step "$BUILT baked" bake_components "$mark"
 }
 
 main() {
