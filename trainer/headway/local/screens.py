@@ -127,7 +127,7 @@ def stage_dots(view: View) -> Text:
 def bar(share: float, colour: str, mark: float | None = None) -> Text:
     """Return a bar of `BAR` characters, filled to `share`, with a mark to be reached."""
     filled = round(min(1.0, max(0.0, share)) * BAR)
-    text = Text("━" * filled, colour).append("━" * (BAR - filled), "grey30")
+    text = Text("━" * filled, colour).append("─" * (BAR - filled), "grey30")
     if mark is None:
         return text
     at = min(BAR - 1, round(mark * BAR))

@@ -1,0 +1,32 @@
+import json
+
+from headway.local.history import StagePassed, read_rows, stages_passed
+
+# Steps of 100 at 50 steps/s are 2 s each.
+ROWS = [
+    {"step": 100, "curriculum/stage": 1.0, "curriculum/gate_success_rate": 0.5, "time/steps_per_s": 50.0},
+    {"step": 200, "curriculum/stage": 1.0, "curriculum/gate_success_rate": 0.9, "time/steps_per_s": 50.0},
+    {"step": 300, "curriculum/stage": 2.0, "curriculum/gate_success_rate": 0.8, "time/steps_per_s": 100.0},
+]
+STAGES = ["empty", "sparse"]
+FIRST = StagePassed("empty", at_step=200, steps=200, seconds=4.0, success_rate=0.9)
+
+
+def test_a_stage_is_passed_by_the_last_update_made_in_it():
+    assert stages_passed(ROWS, STAGES, all_passed=False) == [FIRST]
+
+
+def test_the_last_stage_counts_once_the_curriculum_says_so():
+    last = StagePassed("sparse", at_step=300, steps=100, seconds=1.0, success_rate=0.8)
+    assert stages_passed(ROWS, STAGES, all_passed=True) == [FIRST, last]
+
+
+def test_a_run_without_rows_has_passed_nothing():
+    assert stages_passed([], STAGES, all_passed=True) == []
+
+
+def test_a_torn_last_row_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps(ROWS[0]) + "\n" + json.dumps(ROWS[1])[:20])
+    assert read_rows(path) == ROWS[:1]
+    assert read_rows(tmp_path / "none") == []

@@ -1,0 +1,94 @@
+from headway.local.history import StagePassed
+from headway.local.screens import BAR, PlainScreen, bar, render
+from headway.local.view import SAVING, View, plain_line, stage_line
+from headway_api.progress import CurriculumProgress, Progress
+from rich.console import Console
+from trainer_tests.local_tests.test_document import MINIMAL, run
+
+STAGES = [
+    {"name": name, "levels": {"world": {"empty": {}}}, "gate": {"successRate": gate}}
+    for name, gate in (("empty", 0.9), ("sparse", 0.8))
+]
+RUN = run(train=MINIMAL["spec"]["train"] | {"curriculum": {"stages": STAGES}, "totalSteps": 40000})
+
+
+def progress(**changes):
+    fields = {
+        "step": 10000,
+        "total_steps": 40000,
+        "percent": 25,
+        "eta": "1m00s",
+        "steps_per_second": 500.0,
+        "metrics": {
+            "curriculum/gate_lower_bound": 0.68,
+            "curriculum/gate_episodes": 1000.0,
+            "episodes/reward": 4.8123,
+            "episodes/collision_rate": 0.12,
+        },
+        "curriculum": CurriculumProgress(
+            stage=2, stage_name="sparse", stages=2, success_rate=0.71, episodes_in_stage=1200
+        ),
+    }
+    return Progress(**{**fields, **changes})
+
+
+def test_the_plain_line_of_a_run_that_starts():
+    assert plain_line(View(RUN, 3.0)).startswith("    3s  starting")
+
+
+def test_the_plain_line_of_a_run_that_trains():
+    assert plain_line(View(RUN, 75.0, progress())) == (
+        " 1m15s  stage 2/2 sparse  success 71 %, gate 80 % · surely 68 %  step 10,000 of 40,000 (25 %)  "
+        "500 steps/s  at most 1m00s left  reward 4.81  collisions 12 %"
+    )
+
+
+def test_a_gate_that_has_not_seen_enough_episodes_says_how_many_it_has():
+    metrics = progress().metrics | {"curriculum/gate_episodes": 200.0}
+    assert "gate 80 % · 200 of 1,000 episodes" in plain_line(View(RUN, 1.0, progress(metrics=metrics)))
+
+
+def test_before_any_episode_has_ended_there_is_a_gate_and_no_success():
+    curriculum = CurriculumProgress(stage=1, stage_name="empty", stages=2, episodes_in_stage=0)
+    line = plain_line(View(RUN, 1.0, progress(curriculum=curriculum)))
+    assert "empty  gate 90 %  step" in line
+
+
+def test_a_stage_that_was_passed_in_one_line():
+    passed = StagePassed("empty", at_step=9000, steps=9000, seconds=75.0, success_rate=0.934)
+    assert stage_line(passed, 1, 2) == "stage 1/2 empty passed with 93 % success: 9,000 steps, 1m15s"
+
+
+def drawn(view):
+    console = Console(width=100, record=True, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115
+    console.print(render(view))
+    return [line.rstrip() for line in console.export_text().splitlines() if line.strip()]
+
+
+def test_the_live_view_of_a_run_that_trains():
+    # 71 % of 32 characters are 23, 25 % are 8; the gate's mark stands at 80 %, the 26th.
+    assert drawn(View(RUN, 75.0, progress())) == [
+        " ● empty   ◐ sparse   1m15s",
+        " success   " + "━" * 23 + "───" + "┃" + "─" * 5 + "   71 %  gate 80 % · surely 68 %",
+        " steps     " + "━" * 8 + "─" * 24 + "   25 %  10,000 of 40,000",
+        " 500 steps/s · at most 1m00s left · reward 4.81 · collisions 12 %",
+    ]
+
+
+def test_the_live_view_says_that_it_saves_and_what_ctrl_c_does_now():
+    assert drawn(View(RUN, 75.0, progress(), saving=True))[-1] == f" {SAVING}"
+
+
+def test_a_bar_is_as_long_as_any_other_whatever_it_shows():
+    assert {len(bar(share, "blue", mark)) for share in (-1.0, 0.0, 0.5, 1.0, 2.0) for mark in (None, 0.0, 1.0)} == {BAR}
+
+
+def test_the_plain_screen_prints_at_its_pace_and_when_something_changes(capsys):
+    screen = PlainScreen(Console(width=40), every_seconds=3600)
+    for _ in range(3):
+        screen.show(View(RUN, 1.0))
+    for _ in range(3):
+        screen.show(View(RUN, 2.0, progress()))
+    screen.show(View(RUN, 3.0, progress(), saving=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["starting:", "stage", "saving"]
