@@ -11,6 +11,7 @@ from torch import Tensor
 from headway.envs.nav import arrays as a
 from headway.envs.nav.features import Features
 from headway.envs.nav.grid import FREE, OBSTACLE, fill_clearance, fits, flood
+from headway.envs.nav.planner import shortest_all
 from headway.envs.nav.ros_map import RosMap, load_map
 from headway.envs.nav.step import begin_all, rebuild_all, step_all
 from headway.envs.protocol import EpisodeEnds, Observation, Step
@@ -114,6 +115,12 @@ class NavVectorEnv:
         for name in STATE:
             getattr(self.arrays, name)[:] = state[name].numpy()
         rebuild_all(self.params, self.arrays)
+
+    def shortest_path_meters(self, begins: Tensor) -> Tensor:
+        """Length of the A* path of the environments where `begins` (bool [N]) is true; float64 [N], 0 elsewhere."""
+        lengths = np.zeros(self.num_envs, np.float64)
+        shortest_all(self.params, self.arrays, begins.numpy(), lengths)
+        return torch.from_numpy(lengths)
 
     def _run(self, kernel, *args) -> None:  # type: ignore[no-untyped-def]
         numba.set_num_threads(min(self._threads, numba.config.NUMBA_NUM_THREADS))
