@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from headway_api import names
-from headway_api.training_run import Restarts, TrainingRun, TrainingRunStatus
+from headway_api import load, names
+from headway_api.training_run import Metadata, Restarts, TrainingRun, TrainingRunStatus
 
 from headway_operator.core import conditions, failure_policy, pods, times
 from headway_operator.core.observed import FORCE_AFTER, Child, Observed
 from headway_operator.core.plan import Deletion, Event, Manifest, Plan
 
 REFUSED_RETRY_SECONDS = 30.0
+
+
+def read_run(raw: Mapping[str, Any]) -> tuple[TrainingRun, str]:
+    """Return the run and an empty text, or, with a spec that is not valid (it has passed by validation, or is of
+    another version), a run without spec, for `reject` alone, and what is wrong. Raises ValueError for a status
+    that cannot be read: a run of which nobody knows whether it is finished is left alone."""
+    try:
+        return load.validate(raw), ""
+    except load.SpecError as error:
+        metadata = Metadata.model_validate(raw["metadata"], by_alias=True)
+        status = TrainingRunStatus.model_validate(raw.get("status") or {}, by_alias=True)
+        parts: dict[str, Any] = {"metadata": metadata, "spec": None, "status": status}
+        return TrainingRun.model_construct(**parts), str(error)
 
 
 def status_of(run: TrainingRun) -> TrainingRunStatus:

@@ -1,0 +1,164 @@
+"""One reconciliation: read the run and its children live, ask the core, do what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from headway_api import names
+from headway_api.training_run import TrainingRun
+
+from headway_operator.core import lifecycle, times
+from headway_operator.core.observed import Observed, observe
+from headway_operator.core.plan import Event, Plan
+from headway_operator.core.reconcile_run import Context, reconcile_run
+from headway_operator.shell.cluster import ApiError, Cluster, ConflictError, Raw, RefusedError, RunKey
+
+log = logging.getLogger(__name__)
+
+CONFLICT_RETRY_S = 0.2
+COMPONENT = "headway-operator"
+
+
+async def reconcile(
+    cluster: Cluster, key: RunKey, context: Callable[[], Context], clock: Callable[[], datetime]
+) -> float | None:
+    """Take one step towards what the run asks for. Return the seconds after which to look again, if at all."""
+    raw = await cluster.get(names.TRAINING_RUN, key.namespace, key.name)
+    if raw is None or raw["metadata"].get("deletionTimestamp"):
+        return None
+    run, problem = lifecycle.read_run(raw)
+    now = clock()
+    if problem:
+        plan = lifecycle.reject(run, problem, now)
+    else:
+        seen = await gather(cluster, run, now)
+        plan = reconcile_run(run, seen, context(), now)
+    try:
+        return await execute(cluster, run, plan, now)
+    except ConflictError as conflict:
+        log.debug("%s/%s: %s; reading again", *key, conflict)
+        return CONFLICT_RETRY_S
+
+
+async def gather(cluster: Cluster, run: TrainingRun, now: datetime) -> Observed:
+    """Read what the core must know of the run's children. Of a finished run only its pods matter."""
+    namespace, name, uid = run.metadata.namespace, run.metadata.name, run.metadata.uid
+    status = lifecycle.status_of(run)
+    if status.is_true(names.FINISHED):
+        pods, service, config_map, claim = await cluster.list_pods(namespace, uid), None, None, None
+    else:
+        pods, service, config_map, claim = await asyncio.gather(
+            cluster.list_pods(namespace, uid),
+            cluster.get("Service", namespace, name),
+            cluster.get("ConfigMap", namespace, name),
+            _claim(cluster, run),
+        )
+    return observe(
+        uid=uid,
+        attempt=status.attempt,
+        nodes=run.spec.nodes,
+        now=now,
+        pods=pods,
+        service=service,
+        config_map=config_map,
+        claim=claim,
+        cluster_nodes=await _doubtful_nodes(cluster, pods, now),
+    )
+
+
+async def _claim(cluster: Cluster, run: TrainingRun) -> Raw | None:
+    """The claim matters only to a gang of several pods that has not started yet."""
+    volume = run.spec.checkpoint.volume
+    if volume is None or run.spec.nodes == 1 or lifecycle.status_of(run).attempt_start_time:
+        return None
+    return await cluster.get("PersistentVolumeClaim", run.metadata.namespace, volume.claim_name)
+
+
+async def _doubtful_nodes(cluster: Cluster, pods: Sequence[Raw], now: datetime) -> dict[str, Raw | None]:
+    """Look up the nodes of pods that should have ended by now. Without the right to read nodes, none is known."""
+    doubtful = set()
+    for pod in pods:
+        due = times.from_text(pod["metadata"].get("deletionTimestamp"))
+        node = (pod.get("spec") or {}).get("nodeName")
+        if due is not None and now > due and node:
+            doubtful.add(node)
+    found: dict[str, Raw | None] = {}
+    for node in sorted(doubtful):
+        try:
+            found[node] = await cluster.get("Node", "", node)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            log.warning("node %s cannot be read (%s): its pods are not forced", node, error.message)
+    return found
+
+
+async def execute(cluster: Cluster, run: TrainingRun, plan: Plan, now: datetime) -> float | None:
+    """Do what the Plan says, in its order. Raises ConflictError where what was read is no longer so."""
+    namespace = run.metadata.namespace
+    await asyncio.gather(*(cluster.delete_pod(namespace, d.name, d.uid, force=d.force) for d in plan.delete))
+    if refusal := await _create(cluster, plan.create):
+        plan = lifecycle.refused(run, refusal, now)
+    for manifest in plan.apply:
+        await cluster.apply(manifest)
+    if plan.status is not None:
+        await cluster.apply_status(
+            RunKey(namespace, run.metadata.name),
+            plan.status.model_copy(update={"progress": None}).to_wire(),
+            uid=run.metadata.uid,
+            manager=names.MANAGER_RECONCILER,
+            resource_version=run.metadata.resource_version,
+        )
+    for event in plan.events:
+        await _post(cluster, run, event, now)
+    return plan.requeue_after
+
+
+async def _create(cluster: Cluster, manifests: Sequence[dict[str, Any]]) -> str:
+    """Create the children, pods last and in parallel. Return the first refusal, in the API server's words."""
+    first = [manifest for manifest in manifests if manifest["kind"] != "Pod"]
+    pods = [manifest for manifest in manifests if manifest["kind"] == "Pod"]
+    for wave in (first, pods):
+        results = await asyncio.gather(*(cluster.create(manifest) for manifest in wave), return_exceptions=True)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        for error in errors:
+            if not isinstance(error, RefusedError):
+                raise error
+        if errors:
+            return str(errors[0])
+    return ""
+
+
+async def _post(cluster: Cluster, run: TrainingRun, event: Event, now: datetime) -> None:
+    """Post an event; that one is lost is no reason to do anything again."""
+    moment = times.to_text(now)
+    digest = hashlib.sha256(f"{run.metadata.uid}/{event.reason}/{event.message}/{moment}".encode()).hexdigest()[:16]
+    document = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{run.metadata.name}.{digest}", "namespace": run.metadata.namespace},
+        "involvedObject": {
+            "apiVersion": names.API_VERSION,
+            "kind": names.TRAINING_RUN,
+            "name": run.metadata.name,
+            "namespace": run.metadata.namespace,
+            "uid": run.metadata.uid,
+        },
+        "type": event.type,
+        "reason": event.reason,
+        "message": event.message[:1024],
+        "firstTimestamp": moment,
+        "lastTimestamp": moment,
+        "count": 1,
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+    }
+    try:
+        await cluster.post("Event", run.metadata.namespace, document)
+    except ApiError as error:
+        log.warning("event %s of %s/%s: %s", event.reason, run.metadata.namespace, run.metadata.name, error)
