@@ -1,20 +1,27 @@
-"""Training without learning: stages pass on schedule, saved state is one number. `fake_training.py worker|rank …`.
+"""A `headway worker` of one rank that trains without learning: stages pass on schedule, saved state is one number.
 
-Everything around it is real: launcher, rank, reporter, trackers. FAKE_UPDATE_S slows it down; FAKE_FAIL_AT
-names the update at which it raises.
+The reporter and the trackers are real; launcher and rank are not here (worker_tests has them), since they would load
+torch each time. FAKE_UPDATE_S slows it down, FAKE_FAIL_AT names the update at which it raises.
 """
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
+import traceback
 from pathlib import Path
 
 from headway.errors import UserError
-from headway.rank import main
+from headway.launch.outcome import of_failed_ranks, of_finished_ranks
+from headway.launch.record import Record
+from headway.launch.settings import from_environment
+from headway.rank import run_context
+from headway.reporter import make_reporter
 from headway.run_context import CheckpointRef, ProgressSnapshot, TrainResult
 from headway.tracking import make_tracker
-from headway.worker import work
+from headway_api import load
 from headway_api.progress import CurriculumProgress
 
 STEPS = 1000  # an update
@@ -69,7 +76,31 @@ def train(spec, run, stop, report):
     return TrainResult("done" if update == total else "stopped", update * STEPS, saved, "")
 
 
+def rank_0():
+    settings = from_environment(os.environ)
+    run = load.load_run(settings.spec)
+    context = run_context(run, settings, 0, 1)
+    with make_reporter(settings, ends_with_gates=True) as report:
+        result = train(run.spec.train, context, stop_asked.is_set, report)
+    return Record(0, result.outcome, 0, time.time(), result.step, str(result.checkpoint))
+
+
+def main(termination_log):
+    signal.signal(signal.SIGTERM, lambda *_: stop_asked.set())
+    threading.Thread(target=lambda: (sys.stdin.read(), stop_asked.set()), daemon=True).start()
+    try:
+        outcome = of_finished_ranks([rank_0()], [0])
+    except UserError as error:
+        outcome = of_failed_ranks([Record(0, "failed", 2, time.time(), error=str(error))], {0: 2}, time.time())
+    except RuntimeError as error:
+        traceback.print_exc()
+        told = f"RuntimeError: {error}"
+        outcome = of_failed_ranks([Record(0, "failed", 1, time.time(), error=told)], {0: 1}, time.time())
+    termination_log.write_text(outcome.message())
+    sys.stderr.flush()
+    os._exit(outcome.exit_code)  # the thread that reads standard input cannot be ended
+
+
+stop_asked = threading.Event()
 if __name__ == "__main__":
-    if sys.argv[1] == "rank":
-        sys.exit(main(train, Path(sys.argv[2])))
-    sys.exit(work(Path(sys.argv[3]), stop_at_eof=True, command=[sys.executable, __file__, "rank"]))
+    main(Path(sys.argv[2]))
