@@ -1,5 +1,5 @@
 import pytest
-from headway import envs
+from headway.envs import registry
 from headway.run_context import RunContext
 from headway_api.train_spec import TrainSpec
 from trainer_tests.line_env import LineEnv
@@ -23,10 +23,9 @@ def line_spec(**changes):
 def line_env(monkeypatch):
     """Let sessions train on LineEnv."""
     monkeypatch.setattr(
-        envs,
-        "build_env",
+        registry,
+        "make_vector_env",
         lambda spec, num_envs, offset, threads: LineEnv(num_envs, offset, spec.seed),
-        raising=False,
     )
 
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from headway.returns import gae, wilson_lower_bound
+from headway.returns import gae
 
 NO = torch.zeros(3, 1, dtype=torch.bool)
 
@@ -54,16 +54,3 @@ def test_the_infinite_horizon_value_is_one_over_one_minus_gamma_only_if_time_lim
     limit, none = flags(0, 0, 0, 1), torch.zeros(4, 1, dtype=torch.bool)
     assert fixed_point(terminated=none, truncated=limit) == pytest.approx(1 / (1 - 0.9))
     assert fixed_point(terminated=limit, truncated=none) < 5.0  # what merging the two would teach
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "expected"),
-    [
-        (0, 0, 0.0),
-        (0, 10, 0.0),
-        (90, 100, 0.825634),  # (0.9 + 0.0192073 - 1.959964*sqrt(0.0009 + 0.0000960365)) / 1.0384146
-        (1000, 1000, 0.996173),  # 1 / (1 + 3.841459/1000)
-    ],
-)
-def test_wilson_lower_bound_hand_worked(successes, trials, expected):
-    assert wilson_lower_bound(successes, trials, 1.959964) == pytest.approx(expected, abs=1e-5)

@@ -11,7 +11,6 @@ same decision.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import torch
 from headway_api.progress import CurriculumProgress
@@ -19,7 +18,7 @@ from headway_api.train_spec import Curriculum, Gate
 from torch import Tensor
 
 from headway.envs.protocol import EpisodeEnds
-from headway.returns import wilson_lower_bound
+from headway.evaluation.intervals import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def metrics(spec: Curriculum, stage: int, counts: Counts) -> dict[str, float]:
 
 def lower_bound(gate: Gate, counts: Counts) -> float:
     """Lower end of the gate's Wilson interval of the success rate."""
-    return wilson_lower_bound(counts.successes, counts.episodes, NormalDist().inv_cdf((1 + gate.confidence) / 2))
+    return wilson_interval(counts.successes, counts.episodes, gate.confidence)[0]
 
 
 class GateWindow:

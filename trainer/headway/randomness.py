@@ -55,7 +55,7 @@ def normals(seed: int, env_index: Tensor, steps: Tensor, size: int) -> Tensor:
 
 def permutation(size: int, seed: int, update: int, epoch: int, shard: int, device: torch.device) -> Tensor:
     """A random order of `size` items, int64 [size]: a function of its arguments alone."""
-    items = torch.arange(size, device=device)
-    update_word, epoch_word, shard_word = (torch.tensor(word & _MASK, device=device) for word in (update, epoch, shard))
-    high, low, _, _ = philox((items, update_word, epoch_word, shard_word), (seed & _MASK, STREAM_SHUFFLE))
-    return torch.argsort((high << 31) ^ low, stable=True)
+    counter = [torch.tensor(word & _MASK) for word in (update, epoch, shard, update >> 32)]
+    high, low, _, _ = philox((counter[0], counter[1], counter[2], counter[3]), (seed & _MASK, STREAM_SHUFFLE))
+    generator = torch.Generator().manual_seed(int(high) << 31 | int(low))  # seeded for this order and thrown away
+    return torch.randperm(size, generator=generator).to(device)

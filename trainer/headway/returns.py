@@ -30,13 +30,3 @@ def gae(
         # A_t = delta_t + gamma * lambda * A_{t+1}, cut where the episode ends
         following = torch.addcmul(delta[t], decay[t], following, out=advantage[t])
     return advantage, advantage + value
-
-
-def wilson_lower_bound(successes: int, trials: int, z: float) -> float:
-    """Lower end of the Wilson score interval (Wilson 1927) for `successes` of `trials` at normal quantile `z`."""
-    if trials == 0:
-        return 0.0
-    rate = successes / trials
-    centre = rate + z * z / (2 * trials)
-    spread = z * (rate * (1 - rate) / trials + z * z / (4 * trials * trials)) ** 0.5
-    return max(0.0, (centre - spread) / (1 + z * z / trials))

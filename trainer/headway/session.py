@@ -11,10 +11,11 @@ from headway_api.base import Contract, Int
 from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
-from headway import checkpoint, curriculum, envs
+from headway import checkpoint, curriculum
 from headway.algos import build_algorithm
 from headway.checkpoint import CheckpointStore, Found, Manifest
 from headway.curriculum import Counts, CurriculumState, GateWindow
+from headway.envs import registry
 from headway.episodes import EpisodeSums
 from headway.errors import CheckpointError
 from headway.parallel import Group
@@ -45,7 +46,7 @@ class Session:
         self.run = run
         self.group = group
         num_envs = spec.num_envs // group.world_size
-        self.env = envs.build_env(spec, num_envs=num_envs, offset=group.rank * num_envs, threads=run.threads)
+        self.env = registry.make_vector_env(spec, num_envs, offset=group.rank * num_envs, threads=run.threads)
         self.algorithm = build_algorithm(spec, self.env.feature_size, self.env.action_size, group)
         self.window = GateWindow(spec.num_envs, group.rank * num_envs, num_envs)
         self.episodes = EpisodeSums()
@@ -171,7 +172,7 @@ class Session:
             self.best = (loop.best_stage, loop.best_successes)
             if not 0 <= loop.stage < len(self.spec.curriculum.stages) or self.step != found.manifest.step:
                 raise ValueError("the loop's counters contradict the spec or the manifest")
-            self.algorithm.set_state(checkpoint.load_tensors(found.directory / "model.safetensors"))
+            self.algorithm.set_state(checkpoint.load_tensors(found.directory / checkpoint.MODEL))
             own = self._own_tensors(found)
             self.observation = _fitting(_below("observation.", own), like=self.env.reset())
             self.enter_stage()
@@ -192,7 +193,11 @@ class Session:
         ]
         first = self.group.rank * self.env.num_envs
         rows = slice(first, first + self.env.num_envs)
-        return {name: torch.cat([piece[name] for piece in pieces])[rows].contiguous() for name in pieces[0]}
+        # What has no axis of environments (the stage) is the same on all ranks.
+        return {
+            name: torch.cat([piece[name] for piece in pieces])[rows].contiguous() if tensor.dim() else tensor
+            for name, tensor in pieces[0].items()
+        }
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -43,13 +43,13 @@ def finish(ranks: list[subprocess.Popen], timeout_s: float = 60.0) -> list[tuple
 
 def main(spec_json: str, folder: str, attempt: str, killed_at: str, victim: str) -> None:
     """Train LineEnv; rank `victim` kills itself with SIGKILL at the end of update `killed_at` (0: never)."""
-    from headway import envs
+    from headway.envs import registry
     from headway.run_context import RunContext
     from headway.train import train
     from headway_api.train_spec import TrainSpec
     from trainer_tests.line_env import LineEnv
 
-    envs.build_env = lambda spec, num_envs, offset, threads: LineEnv(num_envs, offset, spec.seed)
+    registry.make_vector_env = lambda spec, num_envs, offset, threads: LineEnv(num_envs, offset, spec.seed)
     logging.basicConfig(level=logging.INFO)
     rank, calls = int(os.environ["RANK"]), 0
 

@@ -2,11 +2,13 @@
 
 from headway.checkpoint.fingerprint import differences as fingerprint_differences
 from headway.checkpoint.fingerprint import fingerprint
-from headway.checkpoint.lineage import Found, choose, latest_attempt, verify
-from headway.checkpoint.manifest import Manifest, read_manifest, spec_differences, spec_hash
+from headway.checkpoint.lineage import Found, choose, latest_attempt, search, verify
+from headway.checkpoint.manifest import FILE, MODEL, Manifest, read_manifest, spec_differences, spec_hash
 from headway.checkpoint.store import CheckpointStore, load_tensors, write_tensors
 
 __all__ = [
+    "FILE",
+    "MODEL",
     "CheckpointStore",
     "Found",
     "Manifest",
@@ -16,6 +18,7 @@ __all__ = [
     "latest_attempt",
     "load_tensors",
     "read_manifest",
+    "search",
     "spec_differences",
     "spec_hash",
     "verify",

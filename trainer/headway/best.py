@@ -1,0 +1,63 @@
+"""Scoring while training, and the best policy so far: OUT/best.safetensors beside OUT/best.json."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+from headway.checkpoint import write_tensors
+from headway.evaluation import Scores, evaluate, trained
+from headway.session import Session
+
+WEIGHTS, RECORD = "best.safetensors", "best.json"
+
+
+def evaluate_if_due(session: Session, steps_before: int) -> dict[str, float]:
+    """Score on validation levels of the current stage where an update has crossed a multiple of `everySteps`.
+
+    The last update of a run is scored too. All ranks share the work and get the same metrics; no training state is
+    touched. Rank 0 keeps the weights of the best policy: of the farthest stage, then of the most successes.
+    """
+    every = session.spec.evaluation.every_steps
+    if every == 0 or (session.step // every == steps_before // every and not session.finished):
+        return {}
+    stage, group, run = session.curriculum.stage, session.group, session.run
+    scores = evaluate(
+        trained(session.algorithm.policy), session.spec, stage, "validation", session.spec.evaluation.levels,
+        rank=group.rank, world_size=group.world_size, threads=run.threads, sum_over_ranks=group.sum_,
+    )  # fmt: skip
+    if (stage, scores.success.count) > session.best:
+        session.best = (stage, scores.success.count)
+        if group.is_main:
+            _keep(session, scores, run.out)
+    return _metrics(stage, scores)
+
+
+def _metrics(stage: int, scores: Scores) -> dict[str, float]:
+    metrics = {
+        "evaluation/stage": float(stage + 1),
+        "evaluation/success_rate": scores.success.value,
+        "evaluation/collision_rate": scores.collision.value,
+        "evaluation/timeout_rate": scores.timeout.value,
+        "evaluation/spl": scores.spl,
+        "evaluation/seconds": scores.mean_seconds,
+    }
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}  # no seconds without a success
+
+
+def _keep(session: Session, scores: Scores, out: Path) -> None:
+    """Write weights, then the record: each whole or not at all."""
+    weights = {name: t for name, t in session.algorithm.get_state().items() if name.startswith("network.")}
+    record = {
+        "step": session.step,
+        "stage": session.curriculum.stage + 1,
+        "validation": scores.to_wire(),
+        "spec": session.spec.to_wire(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_tensors(out / WEIGHTS, weights)
+    partial = out / f".{RECORD}.partial"
+    partial.write_text(json.dumps(record, indent=1))
+    os.replace(partial, out / RECORD)

@@ -1,0 +1,79 @@
+"""A trained policy from its files, to act with: foreign data, read with care."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from headway_api.train_spec import TrainSpec
+from pydantic import ValidationError
+from torch import Tensor
+
+from headway import checkpoint
+from headway.checkpoint import MODEL
+from headway.errors import CheckpointError
+from headway.networks import build_actor_critic
+
+MAX_RECORD_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What `headway eval` needs."""
+
+    spec: TrainSpec
+    step: int
+    act: Callable[[Tensor], Tensor]  # features [N, F] -> actions [N, A] in [-1, 1], without exploring
+    source: Path
+
+
+def load_policy(path: Path) -> Policy:
+    """Load from a step-* directory, a folder of them (the newest whole one), or best.safetensors.
+
+    Raises CheckpointError that says what is wrong with it.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return _from_best(path)
+        found = checkpoint.verify(path) if (path / checkpoint.FILE).is_file() else _newest(path)
+        weights = checkpoint.load_tensors(found.directory / MODEL)
+        return _policy(found.manifest.train_spec(), found.manifest.step, weights, found.directory)
+    except (ValidationError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: no policy can be loaded: {error}") from None
+
+
+def _newest(root: Path) -> checkpoint.Found:
+    passed_over: list[str] = []
+    found = checkpoint.search(root, None, passed_over)
+    if found is None:
+        raise ValueError("; ".join(["no whole checkpoint there: name a step-* directory", *passed_over]))
+    return found
+
+
+def _from_best(path: Path) -> Policy:
+    record_path = path.with_suffix(".json")
+    if not record_path.is_file() or record_path.stat().st_size > MAX_RECORD_BYTES:
+        raise ValueError(f"{record_path.name} is missing or too large")
+    record = json.loads(record_path.read_bytes())
+    spec = TrainSpec.model_validate(record["spec"])
+    return _policy(spec, int(record["step"]), checkpoint.load_tensors(path), path)
+
+
+def _policy(spec: TrainSpec, step: int, tensors: dict[str, Tensor], source: Path) -> Policy:
+    weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
+    action_size, feature_size = weights["log_std"].numel(), weights["actor.0.weight"].shape[1]
+    network = build_actor_critic(spec.network, feature_size, action_size, spec.seed)
+    expected = network.state_dict()
+    for name, tensor in expected.items():
+        if name not in weights or weights[name].shape != tensor.shape or weights[name].dtype != tensor.dtype:
+            raise ValueError(f"network.{name} is missing or of another shape or type than its spec says")
+    network.load_state_dict({name: weights[name] for name in expected})
+
+    @torch.no_grad()
+    def act(features: Tensor) -> Tensor:
+        return network.mean(features).clamp(-1.0, 1.0)
+
+    return Policy(spec, step, act, source)
