@@ -29,7 +29,9 @@ build() { # IMAGE DOCKERFILE FOLDER
 
 # Short intervals, so that a test sees in seconds what a user may see in a minute.
 install_operator() {
-  helm upgrade --install headway charts/headway --namespace "$NAMESPACE" --create-namespace --wait --timeout 4m \
+  kubectl create namespace "$NAMESPACE" --dry-run=client -o yaml | kubectl apply -f -
+  kubectl label namespace "$NAMESPACE" pod-security.kubernetes.io/enforce=restricted --overwrite
+  helm upgrade --install headway charts/headway --namespace "$NAMESPACE" --wait --timeout 4m \
     --set "image.repository=${OPERATOR%:*},image.tag=$VERSION" \
     --set settings.progressSeconds=2,settings.resyncSeconds=15,settings.logLevel=INFO
 }

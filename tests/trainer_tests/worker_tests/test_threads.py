@@ -40,3 +40,19 @@ def test_a_cache_that_others_may_write_is_not_used(tmp_path, monkeypatch):
     chosen = numba_cache({"XDG_CACHE_HOME": str(tmp_path)}, package="/usr/lib/headway")["NUMBA_CACHE_DIR"]
     assert chosen != str(shared)
     os.rmdir(chosen)
+
+
+def test_kernels_that_an_image_brings_along_are_copied_to_where_numba_can_write(tmp_path, monkeypatch):
+    brought = tmp_path / "image"
+    (brought / "nav_1a2b").mkdir(parents=True)
+    (brought / "nav_1a2b" / "step.nbi").write_bytes(b"index")
+    monkeypatch.setattr(os, "access", lambda path, mode: "home" in str(path))
+    env = {"HOME": str(tmp_path / "home"), "NUMBA_CACHE_DIR": str(brought)}
+    own = tmp_path / "home" / ".cache" / "headway" / "numba"
+    assert numba_cache(env) == {"NUMBA_CACHE_DIR": str(own)}
+    assert (own / "nav_1a2b" / "step.nbi").read_bytes() == b"index"
+
+
+def test_a_cache_folder_that_the_user_named_is_left_to_numba(tmp_path):
+    assert numba_cache({"NUMBA_CACHE_DIR": str(tmp_path)}) == {}
+    assert numba_cache({"NUMBA_CACHE_DIR": str(tmp_path / "not-yet-there")}) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,11 +38,14 @@ def rank_threads(env: Mapping[str, str]) -> int:
 
 
 def numba_cache(env: Mapping[str, str], package: Path = Path(headway.__file__).parent) -> dict[str, str]:
-    """Return NUMBA_CACHE_DIR where numba could not write beside the code (read-only images, system-wide installs).
+    """Return NUMBA_CACHE_DIR where numba could not write to its cache: it then does without, and compiles each time.
 
-    Numba unpickles what it finds there, so the folder is the user's own, or a new one that only this process knows.
+    That is beside the code in read-only images and system-wide installs, or the folder of kernels that an image has
+    brought along: they are copied. Numba unpickles what it finds there, so the new folder is the user's own, or one
+    that only this process knows.
     """
-    if env.get("NUMBA_CACHE_DIR") or os.access(package, os.W_OK):
+    given = Path(env["NUMBA_CACHE_DIR"]) if env.get("NUMBA_CACHE_DIR") else None
+    if os.access(given or package, os.W_OK) or (given and not given.is_dir()):
         return {}
     own = Path(env.get("XDG_CACHE_HOME") or Path(env.get("HOME", "/nonexistent")) / ".cache") / "headway" / "numba"
     try:
@@ -49,4 +53,7 @@ def numba_cache(env: Mapping[str, str], package: Path = Path(headway.__file__).p
         private = own.stat().st_uid == os.getuid() and not own.stat().st_mode & 0o022 and os.access(own, os.W_OK)
     except OSError:
         private = False
-    return {"NUMBA_CACHE_DIR": str(own) if private else tempfile.mkdtemp(prefix="headway-numba-")}
+    folder = own if private else Path(tempfile.mkdtemp(prefix="headway-numba-"))
+    if given:
+        shutil.copytree(given, folder, dirs_exist_ok=True)
+    return {"NUMBA_CACHE_DIR": str(folder)}
