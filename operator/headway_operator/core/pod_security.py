@@ -24,6 +24,7 @@ _SPEC_FIELDS = frozenset(
         "priorityClassName",
         "restartPolicy",
         "securityContext",
+        "serviceAccountName",
         "subdomain",
         "terminationGracePeriodSeconds",
         "tolerations",
@@ -78,6 +79,8 @@ def _pod(spec: dict[str, Any]) -> Iterator[str]:
     yield from _unknown("spec.securityContext", security, _SECURITY_FIELDS)
     if spec.get("automountServiceAccountToken") is not False:
         yield "spec.automountServiceAccountToken must be false: training pods have no access to the API server"
+    if spec.get("serviceAccountName") != "default":
+        yield "spec.serviceAccountName must be default"
     if str(spec.get("priorityClassName", "")).startswith("system-"):
         yield "spec.priorityClassName must not be a system class"
 

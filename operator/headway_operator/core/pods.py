@@ -13,6 +13,7 @@ from headway_api.training_run import TrainingRun
 from headway_operator.core.plan import Manifest
 
 COMMAND = ["headway", "worker"]
+ACCOUNT = "default"  # of the run's namespace; all that a pod gets of it is a token for the progress server
 TOKEN_SECONDS = 3600
 # A node that is not ready loses its training pods after this time (Kubernetes' default is 300 s).
 NODE_LOSS_SECONDS = 30
@@ -96,6 +97,7 @@ def build_pod(run: TrainingRun, attempt: int, node: int, reporting: Reporting) -
         "subdomain": run.metadata.name,
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": run.spec.termination_grace_period_seconds,
+        "serviceAccountName": ACCOUNT,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {

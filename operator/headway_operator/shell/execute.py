@@ -103,6 +103,7 @@ async def execute(cluster: Cluster, run: TrainingRun, plan: Plan, now: datetime)
     namespace = run.metadata.namespace
     await asyncio.gather(*(cluster.delete_pod(namespace, d.name, d.uid, force=d.force) for d in plan.delete))
     if refusal := await _create(cluster, plan.create):
+        log.warning("%s/%s: refused: %s", namespace, run.metadata.name, refusal)
         plan = lifecycle.refused(run, refusal, now)
     for manifest in plan.apply:
         await cluster.apply(manifest)
