@@ -22,6 +22,11 @@ main() {
   local node mark image
   [ $# -gt 0 ] || die "usage: bake-node.sh IMAGE..."
   for image in "$@"; do have_image "$image" || die "$image: not in the Docker engine: build or pull it first"; done
+  if command -v flock >/dev/null; then  # a second run waits, and then finds it done
+    mkdir -p "$CACHE"
+    exec 9>"$CACHE/bake.lock"
+    flock 9
+  fi
   node=$("$CLUSTER_DIR/node-image.sh")
   have_image "$node" || step "docker pull $node" docker pull -q "$node"
   mark=$(fingerprint "$(docker image inspect --format '{{ .Id }}' "$node")" "$(for image in "$@"; do large_layers "$image"; done)")
