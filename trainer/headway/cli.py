@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 DESCRIPTION = "Reinforcement learning for robot navigation, from a laptop to a GPU cluster."
+NO_TERMINAL_WIDTH = 120  # of tables in logs and pipes
 EXAMPLES = """\
 examples:
   headway run configs/default.yaml                           train here; run it again to go on after Ctrl-C
@@ -152,7 +153,8 @@ def _console() -> Console:
     try:
         from rich.console import Console
     except ImportError:
-        from headway.errors import UserError
+        from headway.commands.extras import require
 
-        raise UserError("the package rich is not installed: pip install 'headway[trainer]'") from None
-    return Console()
+        require("trainer")
+        raise
+    return Console() if sys.stdout.isatty() else Console(width=NO_TERMINAL_WIDTH)

@@ -18,6 +18,7 @@ from headway_api.train_spec import TrainSpec
 from headway_api.training_run import TrainingRun
 
 from headway.errors import UserError
+from headway.launch.progress_log import logged
 from headway.launch.record import Notes, Record
 from headway.launch.settings import Settings, from_environment
 from headway.launch.threads import rank_threads
@@ -68,7 +69,7 @@ def _train_and_report(
     if context.rank != 0:
         return train(run.spec.train, context, stop, lambda snapshot: None)
     with make_reporter(settings, run.spec.train.curriculum.stop_after_last_gate) as report:
-        return train(run.spec.train, context, stop, report)
+        return train(run.spec.train, context, stop, logged(report, run))
 
 
 def run_context(run: TrainingRun, settings: Settings, rank: int, world_size: int) -> RunContext:

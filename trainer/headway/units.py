@@ -1,8 +1,10 @@
-"""Times and counts as people and Kubernetes write them."""
+"""Times, counts and paths as people and Kubernetes write them."""
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 
 def short_duration(seconds: float) -> str:
@@ -27,3 +29,9 @@ def count(number: float) -> str:
 def percent(share: float) -> str:
     """0.876 -> 88 %."""
     return f"{100 * share:.0f} %"
+
+
+def shown(path: Path) -> str:
+    """Return the path as seen from the working directory, if it lies below."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

@@ -20,10 +20,13 @@ def test_what_is_no_budget_is_named_with_an_example(text):
         parse_budget(text)
 
 
-@pytest.mark.parametrize(("budget", "leaves_at"), [(100.0, 90.0), (36000.0, 35940.0)])
-def test_a_run_leaves_before_its_budget_is_used_up(budget, leaves_at):
+@pytest.mark.parametrize(
+    ("budget", "update", "leaves_at"), [(100.0, 1.0, 90.0), (36000.0, 1.0, 35940.0), (100.0, 30.0, 40.0)]
+)
+def test_a_run_leaves_before_its_budget_is_used_up(budget, update, leaves_at):
     now = [0.0]
     interrupts = Interrupts(budget, clock=lambda: now[0])
+    interrupts.update_s = update
     now[0] = leaves_at - 1
     assert not interrupts.asked_to_leave
     now[0] = leaves_at

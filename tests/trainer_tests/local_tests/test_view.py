@@ -83,12 +83,19 @@ def test_a_bar_is_as_long_as_any_other_whatever_it_shows():
     assert {len(bar(share, "blue", mark)) for share in (-1.0, 0.0, 0.5, 1.0, 2.0) for mark in (None, 0.0, 1.0)} == {BAR}
 
 
-def test_the_plain_screen_prints_at_its_pace_and_when_something_changes(capsys):
+def test_the_plain_screen_prints_only_what_is_new(capsys):
+    screen = PlainScreen(Console(width=40), every_seconds=0.0)
+    for number in (1, 1, 2):
+        screen.show(View(RUN, 2.0, progress(number=number)))
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_the_plain_screen_keeps_its_pace_and_prints_at_once_when_something_changes(capsys):
     screen = PlainScreen(Console(width=40), every_seconds=3600)
     for _ in range(3):
         screen.show(View(RUN, 1.0))
-    for _ in range(3):
-        screen.show(View(RUN, 2.0, progress()))
-    screen.show(View(RUN, 3.0, progress(), saving=True))
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines] == ["starting:", "stage", "saving"]
+    for number in (1, 2, 3):
+        screen.show(View(RUN, 2.0, progress(number=number)))
+    for number in (4, 5):
+        screen.show(View(RUN, 3.0, progress(number=number), saving=True))
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["starting:", "stage", "saving"]

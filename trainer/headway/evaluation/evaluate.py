@@ -1,4 +1,4 @@
-"""Score a policy: every level of a split exactly once, by level id, on any number of ranks, touching no training state."""
+"""Score a policy: every level of a split once, by level id, on any number of ranks, touching no training state."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ def play(
     rank: int,
     world: int,
     threads: int,
+    on_finished: Callable[[int], None],
 ) -> Tensor:
     """Play this rank's share of the levels; float64 [levels, 6], zero where another rank plays."""
     slots = min(num_envs, math.ceil(levels / world))
@@ -95,6 +96,7 @@ def play(
             table[level[rows], STEPS] = step.episodes.length[rows].double()
             table[level[rows], TRAVELLED] = travelled[rows]
             table[level[rows], SHORTEST] = shortest[rows]
+            on_finished(int(rows.sum()))
         level = level + ended * (slots * world)
         travelled[ended] = 0.0
         shortest = torch.where(ended, env.shortest_path_meters(ended & (level < levels)), shortest)
@@ -134,14 +136,16 @@ def evaluate(
     world_size: int = 1,
     threads: int = 1,
     sum_over_ranks: Callable[[Tensor], Tensor] = lambda table: table,
+    on_finished: Callable[[int], None] = lambda levels: None,
 ) -> Scores:
     """Play levels 0 to `levels - 1` of `split` in stage `stage`, each once; the same scores on every rank.
 
     The result does not depend on `num_envs`, `world_size` or `threads`. With several ranks all must call this, and
-    `sum_over_ranks` must add a float64 tensor up over them (`Group.sum_`).
+    `sum_over_ranks` must add a float64 tensor up over them (`Group.sum_`). `on_finished` is told how many of this
+    rank's levels have ended, each time that some have.
     """
     assert spec.env.nav is not None
-    table = play(actor, spec, stage, split, levels, num_envs, rank, world_size, threads)
+    table = play(actor, spec, stage, split, levels, num_envs, rank, world_size, threads, on_finished)
     nav = spec.env.nav
     return summarise(sum_over_ranks(table), nav.step_seconds, nav.goal_radius_meters)
 

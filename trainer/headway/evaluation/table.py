@@ -12,10 +12,11 @@ from headway.evaluation.evaluate import Rate, Scores
 
 def score_table(scores: Mapping[str, Scores], title: str) -> Table:
     """One row a policy: rates with their 95 % intervals, mean time of successful episodes, SPL."""
-    table = Table(title=title, title_justify="left")
+    style = {"box": None, "pad_edge": False, "padding": (0, 2, 0, 0), "header_style": "dim"}
+    table = Table(title=title, title_justify="left", title_style="bold", **style)
     table.add_column("policy")
     for column in ("success %", "collision %", "time-out %", "time s", "SPL"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for name, score in scores.items():
         seconds = "–" if math.isnan(score.mean_seconds) else f"{score.mean_seconds:.1f}"
         rates = (_rate(score.success), _rate(score.collision), _rate(score.timeout))

@@ -53,6 +53,8 @@ class Attempt:
         self._began = time.monotonic()
         self._written = 0.0
         self._report = 0  # number of the newest report that was taken in
+        self._reported = 0.0  # when that was
+        self._slowest = 0.0  # seconds from one update to the next, at most
         self._passed = len(self._stages_passed(all_passed=False))  # that have been announced, or lie further back
         self._saving = False
         self._write()
@@ -68,6 +70,7 @@ class Attempt:
                 self._child.kill()
                 return self._end(End.ABANDONED, names.EXIT_ERROR)
             self._take_in()
+            interrupts.update_s = self._slowest
             self._announce(screen)
             screen.show(self.view())
             time.sleep(TICK_S)
@@ -91,9 +94,12 @@ class Attempt:
         report = self._folder.read_progress(self.number)
         if report is None or report.number == self._report:
             return
-        first, self._report = self._report == 0, report.number
+        first, now = self._report == 0, time.monotonic()
+        if not first:
+            self._slowest = max(self._slowest, (now - self._reported) / max(1, report.number - self._report))
+        self._report, self._reported = report.number, now
         self._become(status.reported(self._status, report, _now()))
-        if first or time.monotonic() - self._written > WRITE_EVERY_S:
+        if first or now - self._written > WRITE_EVERY_S:
             self._write()
 
     def _announce(self, screen: Screen) -> None:

@@ -14,7 +14,7 @@ from headway.errors import UserError
 _BUDGET = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _UNITS = (86400, 3600, 60, 1)
 
-# The share of a budget, and at most so many seconds of it, that is left for the last update and the save.
+# The share of a budget, and at most so many seconds of it, that is left for saving; slow updates take what they need.
 RESERVE = 0.1
 MOST_RESERVE_S = 60.0
 
@@ -26,13 +26,18 @@ class Interrupts:
         self.ctrl_c = 0
         self.terminated = False
         self._clock = clock
-        self._leave_at = None if budget_s is None else clock() + budget_s - min(RESERVE * budget_s, MOST_RESERVE_S)
+        self.update_s = 0.0  # what the slowest update has taken; the trainer leaves at the end of one
+        self._budget_s = budget_s
+        self._began = clock()
         self._before: dict[int, Any] = {}
 
     @property
     def out_of_time(self) -> bool:
-        """Say whether the budget is used up but for what saving takes."""
-        return self._leave_at is not None and self._clock() >= self._leave_at
+        """Say whether the budget is used up but for what the last update and saving take."""
+        if self._budget_s is None:
+            return False
+        reserve = max(min(RESERVE * self._budget_s, MOST_RESERVE_S), 2 * self.update_s)
+        return self._clock() - self._began >= self._budget_s - reserve
 
     @property
     def asked_to_leave(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
 import signal
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from headway_api.training_run import TrainingRun
 from rich.console import Console
 from rich.text import Text
 
-from headway.errors import UserError
+from headway.commands.extras import require
 from headway.local import document
 from headway.local.attempt import Attempt, End, Ended
 from headway.local.folder import Folder
@@ -23,7 +22,6 @@ from headway.local.screens import LiveScreen, PlainScreen
 from headway.local.summary import places, print_summary
 
 EXIT_CTRL_C = 128 + signal.SIGINT
-NEEDED = ("torch", "numpy", "numba", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def run(options: Options, console: Console) -> int:
         return names.EXIT_OK
     folder = Folder(options.out or Path("runs") / given.metadata.name)
     folder.refuse_strangers(given.metadata.name)
-    _require(NEEDED)
+    require("trainer")
     lock = folder.claim()
     ours = folder.adopt(local)
     _greet(console, options, given, ours, folder)
@@ -94,9 +92,3 @@ def _greet(console: Console, options: Options, given: TrainingRun, ours: Trainin
     console.print(places(*rows))
     if fields := document.cluster_fields(given):
         console.print(Text(f"   only a cluster uses: {', '.join(fields)}", "dim"), soft_wrap=True)
-
-
-def _require(packages: tuple[str, ...]) -> None:
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f"the package {package} is not installed: pip install 'headway[trainer]'")

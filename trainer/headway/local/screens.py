@@ -44,13 +44,15 @@ class PlainScreen:
         self._every_seconds = every_seconds
         self._next = 0.0
         self._kind: tuple[bool, bool, str] | None = None
+        self._number = 0  # of the report that was last printed
 
     def show(self, view: View) -> None:
-        """Print the moment, if it is time or of another kind than the last."""
+        """Print the moment if it is of another kind than the last, or if it is new and it is time."""
         kind = (view.progress is not None, view.saving, view.stage_name)
+        number = view.progress.number if view.progress and not view.saving else self._number
         now = time.monotonic()
-        if kind != self._kind or (view.progress is not None and now >= self._next):
-            self._kind, self._next = kind, now + self._every_seconds
+        if kind != self._kind or (number != self._number and now >= self._next):
+            self._kind, self._number, self._next = kind, number, now + self._every_seconds
             self.say(plain_line(view))
 
     def say(self, text: str, style: str = "") -> None:

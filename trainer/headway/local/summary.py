@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.text import Text
 from headway.local.attempt import End, Ended
 from headway.local.folder import Folder
 from headway.local.history import StagePassed, read_rows, stages_passed
-from headway.units import count, percent, short_duration
+from headway.units import count, percent, short_duration, shown
 
 
 def print_summary(console: Console, folder: Folder, run: TrainingRun, ended: Ended, go_on: str) -> None:
@@ -37,7 +36,7 @@ def _parts(folder: Folder, run: TrainingRun, ended: Ended, go_on: str) -> list[R
         )
         return [
             Text.assemble(("\n ✗ ", "bold red"), (f"{name} failed: ", "bold"), ended.error),
-            Text(f"\n the last lines of {_short(log)}:"), tail, places(("go on", go_on)),
+            Text(f"\n the last lines of {shown(log)}:"), tail, places(("go on", go_on)),
         ]  # fmt: skip
     if ended.end is End.DONE:
         return [*_reached(folder, run, ended), places(*_where(folder, run, ended))]
@@ -78,10 +77,10 @@ def stage_table(stages: Sequence[StagePassed]) -> Table:
 
 
 def _where(folder: Folder, run: TrainingRun, ended: Ended) -> list[tuple[str, str]]:
-    found = [("checkpoint", _short(Path(ended.checkpoint)))] if ended.checkpoint else []
-    found += [("metrics", _short(folder.metrics)), ("evaluate", f"headway eval {shlex.quote(_short(folder.path))}")]
+    found = [("checkpoint", shown(Path(ended.checkpoint)))] if ended.checkpoint else []
+    found += [("metrics", shown(folder.metrics)), ("evaluate", f"headway eval {shlex.quote(shown(folder.path))}")]
     if run.spec.train.trackers.tensorboard is not None:
-        found.append(("curves", f"tensorboard --logdir {shlex.quote(_short(folder.path / 'tensorboard'))}"))
+        found.append(("curves", f"tensorboard --logdir {shlex.quote(shown(folder.path / 'tensorboard'))}"))
     return found
 
 
@@ -102,9 +101,3 @@ def _since(run: TrainingRun) -> str:
     if progress.checkpoint is None:
         return "; there is no checkpoint yet"
     return f"; {count(progress.step - progress.checkpoint.step)} steps after its last checkpoint are lost"
-
-
-def _short(path: Path) -> str:
-    """Return the path as seen from here, if it lies below."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative

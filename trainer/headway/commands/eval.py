@@ -1,0 +1,120 @@
+"""`headway eval`: a trained policy on levels that it has never seen, beside baselines."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from headway.commands.extras import require
+from headway.errors import UserError
+from headway.launch.threads import available_cores, numba_cache, thread_environment
+from headway.local.folder import Folder
+from headway.units import count, shown
+
+if TYPE_CHECKING:
+    from headway_api.train_spec import TrainSpec
+
+    from headway.evaluation import Actor, Scores
+
+MOST_LEVELS = 1_000_000
+
+
+def evaluate(options: Namespace, console: Console) -> int:
+    """Print the scores, or one JSON object. Raises UserError for what cannot be evaluated."""
+    if not 1 <= options.levels <= MOST_LEVELS:
+        raise UserError(f"--levels: found {options.levels}: give a number from 1 to {MOST_LEVELS}")
+    path = policy_path(options.checkpoint)
+    require("trainer")
+    os.environ.update(thread_environment(os.environ, 1, available_cores()) | numba_cache(os.environ))
+    from headway.evaluation import BASELINES, trained
+    from headway.policy import load_policy
+
+    policy = load_policy(path)
+    stage = stage_number(policy.spec, options.stage)
+    name = policy.spec.curriculum.stages[stage].name
+    actors = {"policy": trained(policy.act)}
+    actors |= {baseline: BASELINES[baseline]() for baseline in baseline_names(options.baselines, BASELINES)}
+    scores = _play(actors, policy.spec, stage, options, console)
+    if options.json:
+        about = {"checkpoint": str(policy.source), "step": policy.step, "stage": name, "split": options.split}
+        print(json.dumps(about | {"scores": {actor: score.to_wire() for actor, score in scores.items()}}))
+    else:
+        from headway.evaluation import score_table
+
+        title = (
+            f"{count(options.levels)} {options.split} levels of stage {stage + 1}, {name}: 95 % intervals in brackets"
+        )
+        console.print(Text(f"\npolicy of step {count(policy.step)}: {shown(policy.source)}", "dim"), soft_wrap=True)
+        console.print(score_table(scores, title))
+    if options.picture is not None:
+        _draw(actors["policy"], policy.spec, stage, options, console)
+    return 0
+
+
+def policy_path(path: Path) -> Path:
+    """Return where the policy of `path` is: in an output folder the best one, else the newest checkpoint."""
+    if not path.exists():
+        raise UserError(f"{path}: does not exist: give an output folder, a step-* folder or a best.safetensors")
+    if not (folder := Folder(path)).document.is_file():
+        return path
+    if (best := path / "best.safetensors").is_file():
+        return best
+    metadata = folder.read().metadata
+    return folder.checkpoints / metadata.namespace / metadata.name
+
+
+def stage_number(spec: TrainSpec, name: str | None) -> int:
+    """Return the stage's index, from 0; the last one's without a name. Raises UserError."""
+    names = [stage.name for stage in spec.curriculum.stages]
+    if name is None:
+        return len(names) - 1
+    if name not in names:
+        raise UserError(f"--stage: found {name!r}: give one of {', '.join(names)}")
+    return names.index(name)
+
+
+def baseline_names(text: str, known: Mapping[str, object]) -> list[str]:
+    """`go-straight,astar` -> two names; `none` -> nothing. Raises UserError."""
+    names = [] if text == "none" else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise UserError(f"--baselines: found {name!r}: give none, or some of {', '.join(known)}")
+    return names
+
+
+def _play(
+    actors: Mapping[str, Actor], spec: TrainSpec, stage: int, options: Namespace, console: Console
+) -> dict[str, Scores]:
+    from headway.evaluation import evaluate as play
+
+    columns = (TextColumn(" {task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    scores = {}
+    with Progress(*columns, console=console, transient=True, disable=options.json) as progress:
+        for name, actor in actors.items():
+            task = progress.add_task(name, total=options.levels)
+            scores[name] = play(
+                actor, spec, stage, options.split, options.levels,
+                threads=available_cores(), on_finished=lambda levels, task=task: progress.advance(task, levels),
+            )  # fmt: skip
+    return scores
+
+
+def _draw(actor: Actor, spec: TrainSpec, stage: int, options: Namespace, console: Console) -> None:
+    from headway.evaluation.picture import draw_episodes
+
+    try:
+        draw_episodes(actor, spec, stage, options.split).save(options.picture)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--picture {options.picture}: cannot be written: {error}: give a path that ends in .png"
+        ) from None
+    if not options.json:
+        console.print(f"picture: {options.picture}", highlight=False)
