@@ -53,6 +53,8 @@ main() {
   else
     if [ -n "$(nodes)" ]; then step "old cluster deleted" kind delete cluster --name "$CLUSTER_NAME" --kubeconfig "$OURS"; fi
     step "cluster $CLUSTER_NAME of three nodes Ready" create
+    # node images that lost their name to a newer one while the old cluster ran on them: gigabytes each
+    docker image prune --force --filter label=headway.fingerprint >/dev/null
   fi
   # Rebuilt since the baking: their new layers.
   if [ "$worker" != "$node" ]; then xargs -r "$CLUSTER_DIR/load-image.sh" <"$STATE/baked-images"; fi

@@ -67,7 +67,7 @@ have_image() { docker image inspect "$1" >/dev/null 2>&1; }
 bake() {
   local name=$1 mark=$2 node=$3 container entrypoint
   shift 3
-  container=$(docker run --detach --privileged --label headway.bake --entrypoint containerd "$node")
+  container=$(docker run --detach --privileged --entrypoint containerd "$node")
   for _ in $(seq 60); do
     if docker exec "$container" ctr version; then break; fi
     sleep 0.5
