@@ -7,10 +7,10 @@ through an obstacle or gets stuck at one. A person for whom no draw fits stands 
 import math
 
 import numpy as np
-from numba import njit
 
 from headway.envs.nav import arrays as a
 from headway.envs.nav.grid import cast_ray, obstacle_distance, swath_is_free
+from headway.envs.nav.jit import kernel
 from headway.envs.nav.philox import CROWD, WALK, uniforms
 
 f32 = np.float32
@@ -22,7 +22,7 @@ LONGEST_WALK = f32(6.0)
 WALK_DRAWS = 8
 
 
-@njit(cache=True)
+@kernel
 def place_people(people, legs, robot, grid, stage, cells, count, key):
     """Begin an episode: each person at a random place of `cells`, in metres, standing."""
     width = int(stage.width)
@@ -49,7 +49,7 @@ def place_people(people, legs, robot, grid, stage, cells, count, key):
         people[p, a.TARGET_Y] = people[p, a.PERSON_Y]
 
 
-@njit(cache=True)
+@kernel
 def choose_walk(person, legs, p, grid, stage, key):
     """Draw where person `p` goes next: 0.5 to 6 m away, straight, no farther than the first obstacle that way."""
     px = (person[a.PERSON_X] - stage.origin_x) / stage.cell
@@ -72,7 +72,7 @@ def choose_walk(person, legs, p, grid, stage, key):
     legs[p] += 1
 
 
-@njit(cache=True)
+@kernel
 def send_people(people, legs, grid, stage, key):
     """At the beginning of a step, give a new place to go to everyone who has arrived."""
     for p in range(stage.people):
@@ -81,7 +81,7 @@ def send_people(people, legs, grid, stage, key):
             choose_walk(people[p], legs, p, grid, stage, key)
 
 
-@njit(cache=True)
+@kernel
 def walk(people, stage, seconds):
     """Move everyone towards their place."""
     for p in range(stage.people):
@@ -97,7 +97,7 @@ def walk(people, stage, seconds):
             people[p, a.PERSON_Y] += dy / left * stride
 
 
-@njit(cache=True)
+@kernel
 def person_distance(people, stage, x, y):
     """Distance from a point to the nearest person's footprint in metres; negative inside."""
     best = f32(math.inf)

@@ -18,7 +18,7 @@ class Features:
 
     Columns: goal distance near (1 at the goal, half at 1 m) and far (share of 10 m), cosine and sine of the goal's
     bearing, forward speed and turn rate as shares of their limits, then the newest scan and, for each older one, what
-    changed since. A scan's distances d enter as 1 / (1 + d): most of the resolution is where it matters, near obstacles.
+    changed since. A scan's distances d enter as 1 / (1 + d): most of the resolution lies near obstacles.
     """
 
     def __init__(self, nav: NavEnv) -> None:

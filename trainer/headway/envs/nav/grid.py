@@ -1,9 +1,9 @@
 """Worlds as grids of square cells, and exact geometry on them: distance to the nearest obstacle, rays, free swaths.
 
-A cell holds its *clearance*: the chessboard distance in cells to the nearest obstacle cell (0: this cell is one), capped
-at 255. One byte a cell keeps a 10 m world in 2.7 kB, in the first-level cache, and lets rays and distance queries skip
-free space without losing exactness (docs/decisions/0002-numba-kernel.md). The outermost ring of cells is always an
-obstacle, so nothing here checks bounds.
+A cell holds its *clearance*: the chessboard distance in cells to the nearest obstacle cell (0: this cell is one), at
+most 255. One byte a cell keeps a 10 m world in 2.7 kB, in the first-level cache, and lets rays and distance queries
+skip free space without losing exactness (docs/decisions/0002-numba-kernel.md). The outermost ring of cells is always
+an obstacle, so nothing here checks bounds.
 
 Lengths in this module are in cells, coordinates from the grid's lower-left corner, `grid[row, column]` = `grid[y, x]`.
 """
@@ -11,14 +11,15 @@ Lengths in this module are in cells, coordinates from the grid's lower-left corn
 import math
 
 import numpy as np
-from numba import njit
+
+from headway.envs.nav.jit import kernel
 
 f32 = np.float32
 OBSTACLE = 0
 FREE = 255
 
 
-@njit(cache=True)
+@kernel
 def fill_clearance(grid, height, width):
     """Turn OBSTACLE and FREE cells into clearances, in place: two chamfer passes, exact for the chessboard metric."""
     for y in range(1, height - 1):
@@ -33,7 +34,7 @@ def fill_clearance(grid, height, width):
                 grid[y, x] = min(grid[y, x], min(least, np.uint8(254)) + 1)
 
 
-@njit(cache=True)
+@kernel
 def obstacle_distance(grid, px, py, limit):
     """Distance from a point to the nearest obstacle square, exact up to `limit` and `limit` beyond; 0 inside one."""
     ix = int(px)
@@ -59,7 +60,7 @@ def obstacle_distance(grid, px, py, limit):
     return f32(math.sqrt(best))
 
 
-@njit(cache=True)
+@kernel
 def cast_ray(grid, px, py, dx, dy, limit):
     """Distance along the unit direction (dx, dy) to the first obstacle square, at most `limit`; exact.
 
@@ -97,7 +98,7 @@ def cast_ray(grid, px, py, dx, dy, limit):
             iy = iy + clear if dy > 0 else iy - clear
 
 
-@njit(cache=True)
+@kernel
 def swath_is_free(grid, ax, ay, bx, by, radius):
     """Say whether a disc can move straight from a to b: probes at most 0.3 cells apart where it is tight."""
     length = f32(math.hypot(bx - ax, by - ay))
@@ -115,7 +116,7 @@ def swath_is_free(grid, ax, ay, bx, by, radius):
         s = min(length, s + max(spare, f32(0.3)))
 
 
-@njit(cache=True)
+@kernel
 def fits(grid, x, y, radius):
     """Say whether a disc centred in cell (x, y) touches no obstacle."""
     nearest = f32(grid[y, x]) - f32(0.5)  # the nearest obstacle square lies between this and sqrt(2) times this
@@ -126,7 +127,7 @@ def fits(grid, x, y, radius):
     return obstacle_distance(grid, f32(x) + f32(0.5), f32(y) + f32(0.5), radius) >= radius
 
 
-@njit(cache=True)
+@kernel
 def flood(grid, x, y, radius, reached, queue):
     """Find all cells that a disc reaches from (x, y) by steps to one of four neighbours; the disc must fit there.
 

@@ -8,20 +8,21 @@ each time, so that generation ends for every parameter.
 import math
 
 import numpy as np
-from numba import njit
 
 from headway.envs.nav import arrays as a
 from headway.envs.nav.grid import FREE, OBSTACLE, fill_clearance, fits, flood
+from headway.envs.nav.jit import kernel
 from headway.envs.nav.philox import LAYOUT, PLACE, uniforms
 
 f32 = np.float32
 ATTEMPTS = 64
 DRAWS = 96  # goals tried for one start
+APRON = 3  # cells kept free before and behind a wall's gap
 STARTS = 4  # starts tried in one layout
 MARGIN = f32(a.MARGIN_METERS)
 
 
-@njit(cache=True)
+@kernel
 def place_rectangle(grid, height, width, x, y, across, along):
     """Mark cells from (x, y) on as obstacles, inside the outer ring. Returns how many were free before."""
     added = 0
@@ -33,42 +34,43 @@ def place_rectangle(grid, height, width, x, y, across, along):
     return added
 
 
-@njit(cache=True)
-def place_wall(grid, height, width, gap_cells, key, attempt, number):
-    """Build an interior wall from side to side, two cells thick or one, with one or two gaps."""
+@kernel
+def place_wall(grid, height, width, gap_cells, key, attempt, number, carve):
+    """Build interior wall `number` from side to side, one or two cells thick; or `carve` its one or two gaps.
+
+    Gaps are carved when everything else stands, with APRON free cells before and behind, so that nothing blocks them.
+    """
     u0, u1, u2, u3 = uniforms(key, LAYOUT, attempt, 2 * number)
-    v0, v1, _, _ = uniforms(key, LAYOUT, attempt, 2 * number + 1)
+    v0, v1, v2, v3 = uniforms(key, LAYOUT, attempt, 2 * number + 1)
     side = height - 2
     at = 1 + int((f32(0.2) + f32(0.6) * u0) * f32(side))
     thick = 1 + int(u1 * f32(2.0))
     upright = u2 < f32(0.5)
-    if upright:
-        place_rectangle(grid, height, width, at, 1, thick, side)
-    else:
-        place_rectangle(grid, height, width, 1, at, side, thick)
-    gaps = 1 + int(u3 * f32(2.0))
-    for k in range(gaps):
-        length = min(gap_cells + int((v1 if k == 0 else u3) * f32(4.0)), side)
-        begin = 1 + int((v0 if k == 0 else v1) * f32(side - length + 1))
-        for along in range(begin, begin + length):
-            for across in range(at, min(at + thick, side + 1)):
+    if not carve:
+        if upright:
+            place_rectangle(grid, height, width, at, 1, thick, side)
+        else:
+            place_rectangle(grid, height, width, 1, at, side, thick)
+        return
+    for gap in range(1 + int(u3 * f32(2.0))):
+        length = min(gap_cells + int((v0 if gap == 0 else v2) * f32(4.0)), side)
+        first = 1 + int((v1 if gap == 0 else v3) * f32(side - length + 1))
+        for along in range(first, first + length):
+            for across in range(max(at - APRON, 1), min(at + thick + APRON, side + 1)):
                 if upright:
                     grid[along, across] = FREE
                 else:
                     grid[across, along] = FREE
 
 
-@njit(cache=True)
+@kernel
 def build_layout(grid, stage, radius, key, attempt):
-    """Outer walls, interior walls, then blocks, bars and pillars until the wanted share is covered."""
+    """Outer walls; blocks, bars and pillars until the wanted share is covered; interior walls and their gaps."""
     height = int(stage.height)
     width = int(stage.width)
     grid[:height, :width] = OBSTACLE
     grid[1 : height - 1, 1 : width - 1] = FREE
     easing = f32(1.0) - f32(attempt) / f32(ATTEMPTS)
-    gap_cells = int(math.ceil((2 * (radius + MARGIN)) / stage.cell)) + 2
-    for number in range(int(f32(stage.walls) * easing + f32(0.5))):
-        place_wall(grid, height, width, gap_cells, key, attempt, number)
     wanted = int(stage.fill * easing * f32((height - 2) * (width - 2)))
     covered = 0
     draw = 100
@@ -88,10 +90,14 @@ def build_layout(grid, stage, radius, key, attempt):
             covered += place_rectangle(grid, height, width, x, y, 3 + 2 * size - 2, 1)
         else:
             covered += place_rectangle(grid, height, width, x, y, 1, 3 + 2 * size - 2)
+    walls = int(f32(stage.walls) * easing + f32(0.5))
+    gap_cells = math.ceil((2 * (radius + MARGIN)) / stage.cell) + 2
+    for k in range(2 * walls):
+        place_wall(grid, height, width, gap_cells, key, attempt, k % walls, k >= walls)
     fill_clearance(grid, height, width)
 
 
-@njit(cache=True)
+@kernel
 def draw_pair(cells, count, width, stage, fixed_start, key, attempt):
     """Draw start and goal among `cells` with a distance that the stage allows.
 
@@ -113,7 +119,7 @@ def draw_pair(cells, count, width, stage, fixed_start, key, attempt):
     return -1, -1, f32(0.0)
 
 
-@njit(cache=True)
+@kernel
 def generate(grid, reached, queue, stage, radius, key):
     """Build a generated level. Returns (start cell, goal cell, heading, cells reachable from start, in `queue`)."""
     width = int(stage.width)
@@ -140,7 +146,7 @@ def generate(grid, reached, queue, stage, radius, key):
     return -1, -1, f32(0.0), 0
 
 
-@njit(cache=True)
+@kernel
 def choose_on_map(places, count, stage, key):
     """Draw start and goal on a map. Returns (start cell, goal cell, heading); -1 when no draw fits."""
     for attempt in range(ATTEMPTS):

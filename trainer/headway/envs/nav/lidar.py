@@ -3,16 +3,16 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from headway.envs.nav import arrays as a
 from headway.envs.nav.grid import cast_ray
+from headway.envs.nav.jit import kernel
 
 f32 = np.float32
 RADIUS_SQUARED = f32(a.PERSON_RADIUS) * f32(a.PERSON_RADIUS)
 
 
-@njit(cache=True)
+@kernel
 def scan(ranges, robot, people, grid, stage, beams, limit):
     """Write the distances in metres to `ranges` [B], for the robot's present pose."""
     x = robot[a.X]

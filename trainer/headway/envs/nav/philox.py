@@ -8,7 +8,8 @@ train, validation and test levels never share a stream.
 """
 
 import numpy as np
-from numba import njit
+
+from headway.envs.nav.jit import kernel
 
 u32 = np.uint32
 u64 = np.uint64
@@ -23,7 +24,7 @@ WALK = 4  # where people go next
 STAGE = 5  # which stage an episode is of
 
 
-@njit(cache=True, inline="never")
+@kernel
 def philox(c0, c1, c2, c3, k0, k1):
     """Four uint32 from a 128-bit counter and a 64-bit key, all uint32 words."""
     for _ in range(10):
@@ -38,7 +39,7 @@ def philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@njit(cache=True)
+@kernel
 def uniforms(key, stream, sub, draw):
     """Draw number `draw` of a stream: four float32 in [0, 1).
 

@@ -9,10 +9,10 @@ import heapq
 import math
 
 import numpy as np
-from numba import njit
 
 from headway.envs.nav import arrays as a
-from headway.envs.nav.grid import fits, swath_is_free
+from headway.envs.nav.grid import fits, obstacle_distance, swath_is_free
+from headway.envs.nav.jit import kernel
 from headway.envs.nav.levels import MARGIN
 from headway.envs.nav.step import world_of
 
@@ -20,12 +20,14 @@ f32 = np.float32
 DIAGONAL = math.sqrt(2.0)
 MAX_WAYPOINTS = 256
 TIGHT = f32(0.6)  # share of the margin that a straight leg keeps
-STEP_MARGIN = f32(0.02)  # metres that pursuit keeps while it cuts corners
+STEP_MARGIN = f32(0.04)  # metres that pursuit keeps while it cuts corners
+SLOW_METERS = f32(0.3)  # free distance from which on pursuit slows down
+SLOWEST = 0.3  # share of the top speed
 TURN_GAIN = 3.0  # rad/s for each rad of heading error
-TURN_ON_SPOT = 0.6  # rad
+TURN_ON_SPOT = 0.5  # rad
 
 
-@njit(cache=True)
+@kernel
 def heuristic(cell, goal, width):
     """Octile distance in cells: a lower bound on any path over eight neighbours."""
     dx = abs(cell % width - goal % width)
@@ -33,7 +35,7 @@ def heuristic(cell, goal, width):
     return max(dx, dy) + (DIAGONAL - 1.0) * min(dx, dy)
 
 
-@njit(cache=True)
+@kernel
 def astar(grid, start, goal, fit, parent):
     """Fill `parent` [H * W] (-1 at the start, -2 where never reached). Returns whether the goal was reached."""
     height, width = grid.shape
@@ -71,7 +73,7 @@ def astar(grid, start, goal, fit, parent):
     return False
 
 
-@njit(cache=True)
+@kernel
 def straighten(grid, start, goal, parent, fit, path):
     """Write the waypoints from start to goal, in cells, to `path` [W, 2]; return how many and the path's length."""
     width = grid.shape[1]
@@ -106,7 +108,7 @@ def straighten(grid, start, goal, parent, fit, path):
     return count, length
 
 
-@njit(cache=True)
+@kernel
 def plan(params, arrays, i, path):
     """Plan environment i's episode from where the robot is. `path` [W, 2] gets metres; returns waypoints, metres."""
     stage = arrays.stages[arrays.count[i, a.STAGE]]
@@ -127,20 +129,17 @@ def plan(params, arrays, i, path):
     return count, length * stage.cell
 
 
-@njit(cache=True)
-def head_for(params, robot, x, y, near, action):
-    """Drive towards a point: turn on the spot where it lies far aside; slow down for it if it is `near`."""
+@kernel
+def head_for(params, robot, x, y, cap, action):
+    """Drive towards a point at no more than `cap` of the top speed: turn on the spot where it lies far aside."""
     error = math.atan2(y - robot[a.Y], x - robot[a.X]) - robot[a.HEADING]
     error = math.atan2(math.sin(error), math.cos(error))
     speed = 0.0 if abs(error) > TURN_ON_SPOT else math.cos(error) ** 4
-    if near:
-        distance = math.hypot(x - robot[a.X], y - robot[a.Y])
-        speed = min(speed, 0.3 + distance)
-    action[0] = 2.0 * min(speed, 1.0) - 1.0
+    action[0] = 2.0 * min(speed, cap) - 1.0
     action[1] = min(max(TURN_GAIN * error / params.max_turn, -1.0), 1.0)
 
 
-@njit(cache=True)
+@kernel
 def pursue_all(params, arrays, paths, waypoints, at, action):
     """Act for every environment; plans where an episode begins. `at` [N] is the waypoint that each heads for."""
     for i in range(arrays.robot.shape[0]):
@@ -158,19 +157,22 @@ def pursue_all(params, arrays, paths, waypoints, at, action):
             if not swath_is_free(grid, px, py, tx, ty, (params.radius + STEP_MARGIN) / stage.cell):
                 break
             at[i] += 1
-        last = at[i] + 1 >= waypoints[i]
-        head_for(params, robot, paths[i, at[i], 0], paths[i, at[i], 1], not last, action[i])
+        # Slow where it is tight, so that braking and turning fit into the free distance.
+        reach = params.radius + SLOW_METERS
+        free = obstacle_distance(grid, px, py, reach / stage.cell) * stage.cell - params.radius
+        cap = min(max(free / SLOW_METERS, SLOWEST), 1.0)
+        head_for(params, robot, paths[i, at[i], 0], paths[i, at[i], 1], cap, action[i])
 
 
-@njit(cache=True)
+@kernel
 def go_straight_all(params, arrays, action):
     """Act for every environment: turn to the goal and drive, whatever is in the way."""
     for i in range(arrays.robot.shape[0]):
         robot = arrays.robot[i]
-        head_for(params, robot, robot[a.GOAL_X], robot[a.GOAL_Y], False, action[i])
+        head_for(params, robot, robot[a.GOAL_X], robot[a.GOAL_Y], 1.0, action[i])
 
 
-@njit(cache=True)
+@kernel
 def shortest_all(params, arrays, begins, lengths):
     """Write the planned path's length in metres to `lengths` [N] where `begins` [N] is true."""
     path = np.empty((MAX_WAYPOINTS, 2), np.float32)

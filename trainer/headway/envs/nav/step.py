@@ -1,27 +1,28 @@
 """One environment's episode: begin it, advance it, end it. Scalar functions that any loop can call.
 
-`step_all` and `begin_all` at the bottom are the only entry points; each environment touches its own rows only, so the
-result is the same for every number of threads and every split of the environments over ranks.
+`run` at the bottom is the only entry point. Each environment touches its own rows only, and no function holds Python's
+lock: threads share the environments among them, with the same result for every number of threads and ranks.
 """
 
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from headway.envs.nav import arrays as a
 from headway.envs.nav.crowd import person_distance, place_people, send_people, walk
 from headway.envs.nav.grid import obstacle_distance
+from headway.envs.nav.jit import kernel
 from headway.envs.nav.levels import choose_on_map, generate
 from headway.envs.nav.lidar import scan
 from headway.envs.nav.philox import STAGE, uniforms
 
 f32 = np.float32
+BEGIN, STEP, REBUILD = range(3)  # tasks of `run`
 NEAR = f32(a.NEAR_METERS)
 PI = f32(math.pi)
 
 
-@njit(cache=True)
+@kernel
 def level_key(params, count, i):
     """Name the level and all draws of environment i's present episode: (seed, split, stage, episode, index)."""
     index = params.offset + i
@@ -32,7 +33,7 @@ def level_key(params, count, i):
     return params.seed, params.split, count[a.STAGE], episode, index
 
 
-@njit(cache=True)
+@kernel
 def draw_stage(params, count, i, stage):
     """Choose the stage of the episode that begins: the present one, or now and then an earlier one."""
     count[a.STAGE] = 0
@@ -40,7 +41,7 @@ def draw_stage(params, count, i, stage):
     count[a.STAGE] = int(u1 * f32(stage)) if stage > 0 and u0 < params.replay else stage
 
 
-@njit(cache=True)
+@kernel
 def world_of(arrays, stage, i):
     """Select the clearance grid that environment i drives in."""
     if stage.kind == a.MAP:
@@ -48,7 +49,7 @@ def world_of(arrays, stage, i):
     return arrays.grid[i, : stage.height, : stage.width]
 
 
-@njit(cache=True)
+@kernel
 def build_level(params, arrays, stage, i):
     """Make the level's grid; set the robot's pose and goal and the people of its beginning."""
     robot = arrays.robot[i]
@@ -73,7 +74,7 @@ def build_level(params, arrays, stage, i):
         place_people(arrays.people[i], arrays.legs[i], robot, world_of(arrays, stage, i), stage, cells, count, key)
 
 
-@njit(cache=True)
+@kernel
 def observe(params, arrays, stage, i, begins):
     """Write environment i's observation; the newest scan pushes the oldest out of the stack."""
     robot = arrays.robot[i]
@@ -95,7 +96,7 @@ def observe(params, arrays, stage, i, begins):
             scans[k] = scans[k - beams]
 
 
-@njit(cache=True)
+@kernel
 def begin(params, arrays, i, stage_number):
     """Begin the episode that `count[EPISODE]` names."""
     arrays.count[i, a.STEP] = 0
@@ -106,7 +107,7 @@ def begin(params, arrays, i, stage_number):
         observe(params, arrays, stage, i, True)
 
 
-@njit(cache=True)
+@kernel
 def steer(params, robot, forward, turn):
     """Set the velocities for this step: the action's, as far as the acceleration limits allow."""
     speed = (min(max(forward, f32(-1.0)), f32(1.0)) + f32(1.0)) * f32(0.5) * params.max_speed
@@ -117,7 +118,7 @@ def steer(params, robot, forward, turn):
     robot[a.TURN] = rate
 
 
-@njit(cache=True)
+@kernel
 def drive(robot, seconds):
     """Move along the exact arc of constant velocities: a chord of v t sinc(w t / 2) at the mean heading."""
     half = f32(0.5) * robot[a.TURN] * seconds
@@ -133,7 +134,7 @@ def drive(robot, seconds):
     robot[a.HEADING] = heading
 
 
-@njit(cache=True)
+@kernel
 def move(params, arrays, stage, i):
     """Drive and let people walk for one step, in substeps. Returns (success, collision, free distance in metres)."""
     robot = arrays.robot[i]
@@ -158,7 +159,7 @@ def move(params, arrays, stage, i):
     return False, False, free, distance
 
 
-@njit(cache=True)
+@kernel
 def advance(params, arrays, i, action, stage_number):
     """One step of environment i; where an episode ends, the next one begins in the same step."""
     robot = arrays.robot[i]
@@ -193,25 +194,22 @@ def advance(params, arrays, i, action, stage_number):
         begin(params, arrays, i, stage_number)
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def step_all(params, arrays, action, stage_number):
-    """Advance all environments. `action`: float32 [N, 2]."""
-    for i in prange(arrays.robot.shape[0]):
-        advance(params, arrays, i, action[i], stage_number)
+@kernel
+def rebuild(params, arrays, i):
+    """Make the grid of a generated level again from its key; nothing else that matters is changed."""
+    stage = arrays.stages[arrays.count[i, a.STAGE]]
+    if stage.kind != a.MAP:
+        key = level_key(params, arrays.count[i], i)
+        generate(arrays.grid[i], arrays.reached[i], arrays.queue[i], stage, params.radius, key)
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def begin_all(params, arrays, stage_number):
-    """Begin the episodes that `count` names in all environments."""
-    for i in prange(arrays.robot.shape[0]):
-        begin(params, arrays, i, stage_number)
-
-
-@njit(cache=True)
-def rebuild_all(params, arrays):
-    """Make the grids of generated levels again from their keys; nothing else is left changed."""
-    for i in range(arrays.robot.shape[0]):
-        stage = arrays.stages[arrays.count[i, a.STAGE]]
-        if stage.kind != a.MAP:
-            key = level_key(params, arrays.count[i], i)
-            generate(arrays.grid[i], arrays.reached[i], arrays.queue[i], stage, params.radius, key)
+@kernel(nogil=True)
+def run(task, params, arrays, action, stage_number, first, last):
+    """Do a task for environments `first` to `last - 1`. The one entry point, so that all is compiled once."""
+    for i in range(first, last):
+        if task == STEP:
+            advance(params, arrays, i, action[i], stage_number)
+        elif task == BEGIN:
+            begin(params, arrays, i, stage_number)
+        else:
+            rebuild(params, arrays, i)

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-import numba
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 import torch
 from headway_api.train_spec import TrainSpec
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headway.envs.nav import arrays as a
+from headway.envs.nav.crowd import FAR
 from headway.envs.nav.features import Features
 from headway.envs.nav.grid import FREE, OBSTACLE, fill_clearance, fits, flood
+from headway.envs.nav.jit import kernel
 from headway.envs.nav.planner import shortest_all
 from headway.envs.nav.ros_map import RosMap, load_map
-from headway.envs.nav.step import begin_all, rebuild_all, step_all
+from headway.envs.nav.step import BEGIN, REBUILD, STEP, run
 from headway.envs.protocol import EpisodeEnds, Observation, Step
 from headway.errors import SpecError
 
+NO_ACTION = np.zeros((1, 2), np.float32)
 # What the future depends on. Grids are not in it: they are functions of the level's key and are made again.
 STATE = ("robot", "count", "people", "legs", "observation")
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level as it is at one moment, in metres."""
+
+    occupied: NDArray[np.bool_]  # [H, W], row 0 is the bottom
+    cell: float
+    origin: tuple[float, float]  # of the grid's lower-left corner
+    robot: tuple[float, float, float]  # x, y, heading
+    radius: float
+    goal: tuple[float, float]
+    goal_radius: float
+    people: NDArray[np.float32]  # [P, 2]
 
 
 class NavVectorEnv:
@@ -52,11 +73,17 @@ class NavVectorEnv:
         self.feature_size = self._features.size
         self._stage = 0
         self._threads = threads
+        self._pool = ThreadPoolExecutor(threads)
 
     def reset(self) -> Observation:
         """Begin episode 0 in every environment."""
+        return self.reset_to(0)
+
+    def reset_to(self, episode: int) -> Observation:
+        """Begin episode number `episode` in every environment."""
         self.arrays.count[:] = 0
-        self._run(begin_all)
+        self.arrays.count[:, a.EPISODE] = episode
+        self._run(BEGIN)
         return self._observation()
 
     def step(self, action: Tensor) -> Step:
@@ -64,7 +91,7 @@ class NavVectorEnv:
         if not bool(torch.isfinite(action).all()):
             raise ValueError("the action holds a value that is not finite: the policy has diverged")
         arrays = self.arrays
-        self._run(step_all, np.ascontiguousarray(action.detach().numpy(), dtype=np.float32))
+        self._run(STEP, np.ascontiguousarray(action.detach().numpy(), dtype=np.float32))
         outcome, ended = torch.from_numpy(arrays.outcome.copy()), torch.from_numpy(arrays.ended.copy())
         terminated, truncated, success, collision = outcome.unbind(1)
         final = torch.from_numpy(arrays.final_observation.copy())
@@ -114,7 +141,7 @@ class NavVectorEnv:
         self.set_stage(int(state["stage"]))
         for name in STATE:
             getattr(self.arrays, name)[:] = state[name].numpy()
-        rebuild_all(self.params, self.arrays)
+        self._run(REBUILD)
 
     def shortest_path_meters(self, begins: Tensor) -> Tensor:
         """Length of the A* path of the environments where `begins` (bool [N]) is true; float64 [N], 0 elsewhere."""
@@ -122,9 +149,31 @@ class NavVectorEnv:
         shortest_all(self.params, self.arrays, begins.numpy(), lengths)
         return torch.from_numpy(lengths)
 
-    def _run(self, kernel, *args) -> None:  # type: ignore[no-untyped-def]
-        numba.set_num_threads(min(self._threads, numba.config.NUMBA_NUM_THREADS))
-        kernel(self.params, self.arrays, *args, self._stage)
+    def level(self, i: int) -> Level:
+        """What environment i drives in at this moment, for pictures and tests."""
+        arrays, robot = self.arrays, self.arrays.robot[i]
+        stage = arrays.stages[arrays.count[i, a.STAGE]]
+        people = arrays.people[i, : stage["people"], : a.PERSON_Y + 1]
+        grid = arrays.maps[stage["map"]] if stage["kind"] == a.MAP else arrays.grid[i]
+        return Level(
+            occupied=grid[: stage["height"], : stage["width"]] == OBSTACLE,
+            cell=float(stage["cell"]),
+            origin=(float(stage["origin_x"]), float(stage["origin_y"])),
+            robot=(float(robot[a.X]), float(robot[a.Y]), float(robot[a.HEADING])),
+            radius=self.nav.robot.radius_meters,
+            goal=(float(robot[a.GOAL_X]), float(robot[a.GOAL_Y])),
+            goal_radius=self.nav.goal_radius_meters,
+            people=people[people[:, a.PERSON_X] > FAR].copy(),
+        )
+
+    def _run(self, task: int, action: NDArray[np.float32] = NO_ACTION) -> None:
+        """Do a task of the kernel for all environments, shared among the threads."""
+        work = partial(run, task, self.params, self.arrays, action, self._stage)
+        if self._threads == 1:
+            work(0, self.num_envs)
+        else:  # more pieces than threads, because environments that begin a level take longer
+            bounds = np.linspace(0, self.num_envs, 1 + min(4 * self._threads, self.num_envs), dtype=np.int64).tolist()
+            list(self._pool.map(work, bounds[:-1], bounds[1:]))
         if self.arrays.failed.any():
             env = int(self.arrays.failed.argmax())
             stage = self.spec.curriculum.stages[int(self.arrays.count[env, a.STAGE])]
@@ -154,7 +203,7 @@ class NavVectorEnv:
             )
 
 
-@numba.njit(cache=True)
+@kernel
 def largest_region(grid, radius, places):  # type: ignore[no-untyped-def]
     """Write the cells of the largest region that a disc can drive in to `places`; return how many they are."""
     height, width = grid.shape
