@@ -1,0 +1,170 @@
+import asyncio
+import base64
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from headway_operator.shell import certificates
+from headway_operator.shell.certificates import Certificates, bundle, renewed
+from headway_operator.shell.cluster import ApiError
+from shell_tests.fakes import FakeStore
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+NAMES = ("headway-operator.system.svc", "headway-operator.system")
+DAYS = timedelta(days=90)
+
+
+def at(days):
+    return NOW + timedelta(days=days)
+
+
+def renew(data, days=0.0, names=NAMES):
+    return renewed(data, names, DAYS, at(days))
+
+
+def authorities(data):
+    return x509.load_pem_x509_certificates(bundle(data).encode())
+
+
+def issuer_key(data):
+    """Number of the authority in the bundle that has signed the server's certificate."""
+    served = x509.load_pem_x509_certificate(data["tls.crt"])
+    for number, authority in enumerate(authorities(data)):
+        if authority.subject == served.issuer:
+            served.verify_directly_issued_by(authority)
+            return number
+    return None
+
+
+def test_an_empty_secret_is_filled():
+    data = renew({})
+    assert set(data) == {"ca.crt", "ca.key", "tls.crt", "tls.key"}
+    served = x509.load_pem_x509_certificate(data["tls.crt"])
+    names = served.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert tuple(names.get_values_for_type(x509.DNSName)) == NAMES
+    assert issuer_key(data) == 0
+
+
+def test_nothing_changes_until_something_is_due():
+    data = renew({})
+    assert renew(data, 59) == data
+
+
+def test_the_servers_certificate_is_renewed_when_a_third_is_left():
+    data = renew({})
+    later = renew(data, 61)
+    assert later["tls.crt"] != data["tls.crt"] and later["ca.crt"] == data["ca.crt"]
+
+
+def test_a_new_name_gives_a_new_certificate():
+    data = renew({})
+    later = renew(data, 1, (*NAMES, "other.system.svc"))
+    assert later["tls.crt"] != data["tls.crt"]
+
+
+@pytest.mark.parametrize("key", ["ca.crt", "ca.key", "tls.crt", "tls.key"])
+def test_what_is_missing_or_broken_is_made_anew(key):
+    data = renew({})
+    del data[key]
+    assert issuer_key(renew(data)) == 0
+    if key.endswith("crt"):
+        assert issuer_key(renew(data | {key: b"rubbish"})) == 0
+
+
+def test_a_strangers_key_in_the_secret_is_dropped():
+    assert set(renew({"hello": b"x"})) == {"ca.crt", "ca.key", "tls.crt", "tls.key"}
+
+
+def test_a_new_authority_is_published_for_a_day_before_it_signs_and_the_old_one_as_long_as_it_is_valid():
+    data = renew({})
+    published = renew(data, 490)  # a third of 730 days is left
+    assert len(authorities(published)) == 2 and issuer_key(published) == 0
+    assert published["ca.crt"] == data["ca.crt"]
+    assert issuer_key(renew(published, 490.9)) == 0
+    used = renew(published, 491)
+    assert used["ca.crt"] == published["next-ca.crt"] and issuer_key(used) == 0
+    assert used["previous-ca.crt"] == data["ca.crt"] and len(authorities(used)) == 2
+    assert len(authorities(renew(used, 731))) == 1
+
+
+def test_over_five_years_every_certificate_that_is_served_was_trusted_a_day_before():
+    data, trusted = {}, None
+    for day in range(5 * 365):
+        data = renew(data, day)
+        subjects = {authority.subject for authority in authorities(data)}
+        served = x509.load_pem_x509_certificate(data["tls.crt"])
+        assert served.not_valid_after_utc > at(day + 1)
+        assert trusted is None or served.issuer in trusted
+        trusted = subjects
+
+
+def secret(data=None):
+    encoded = {key: base64.b64encode(value).decode() for key, value in (data or {}).items()}
+    return {"kind": "Secret", "metadata": {"name": "tls", "namespace": "system"}, "data": encoded}
+
+
+def made(store, days=0.0):
+    return Certificates(store, "system", "tls", NAMES, 90, lambda: at(days))
+
+
+def handshake(server_context, ca, name=NAMES[0]):
+    """Shake hands in memory, as strictly as Python 3.13; return the certificate that the client has seen."""
+    client_context = ssl.create_default_context(cadata=ca)
+    client_context.verify_flags |= ssl.VERIFY_X509_STRICT
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context.wrap_bio(to_client, to_server, server_hostname=name)
+    server = server_context.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(5):
+        for side in (client, server):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    return client.getpeercert(True)
+
+
+def today(data=None):
+    """Real handshakes look at the real clock."""
+    store = FakeStore(secret(data))
+    return store, Certificates(store, "system", "tls", NAMES, 90)
+
+
+def test_the_leader_fills_and_the_followers_serve_what_it_has_written():
+    store, leader = today()
+    follower = Certificates(store, "system", "tls", NAMES, 90)
+
+    async def story():
+        await follower.read()
+        assert not follower.ready.is_set()
+        await leader.renew(store)
+        await follower.read()
+
+    asyncio.run(story())
+    assert follower.ready.is_set() and follower.ca_bundle == leader.ca_bundle
+    assert handshake(follower.context, leader.ca_bundle)
+    assert [call[0] for call in store.writes()] == ["replace"]
+
+
+def test_a_renewed_certificate_is_served_without_a_restart():
+    store, leader = today()
+    asyncio.run(leader.renew(store))
+    first = handshake(leader.context, leader.ca_bundle)
+    new = renewed(leader._data, (*NAMES, "more"), DAYS, datetime.now(UTC))
+    leader._use(new)
+    second = handshake(leader.context, leader.ca_bundle)
+    assert first != second and second == x509.load_pem_x509_certificate(new["tls.crt"]).public_bytes(
+        certificates.serialization.Encoding.DER
+    )
+
+
+def test_another_host_is_not_believed():
+    store, leader = today()
+    asyncio.run(leader.renew(store))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(leader.context, leader.ca_bundle, "evil.example")
+
+
+def test_a_missing_secret_is_named():
+    with pytest.raises(ApiError, match="secret system/tls is missing"):
+        asyncio.run(made(FakeStore()).read())
