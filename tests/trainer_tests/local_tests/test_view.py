@@ -59,8 +59,8 @@ def test_a_stage_that_was_passed_in_one_line():
     assert stage_line(passed, 1, 2) == "stage 1/2 empty passed with 93 % success: 9,000 steps, 1m15s"
 
 
-def drawn(view):
-    console = Console(width=100, record=True, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115
+def drawn(view, width=100):
+    console = Console(width=width, record=True, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115
     console.print(render(view))
     return [line.rstrip() for line in console.export_text().splitlines() if line.strip()]
 
@@ -73,6 +73,13 @@ def test_the_live_view_of_a_run_that_trains():
         " steps     " + "━" * 8 + "─" * 24 + "   25 %  10,000 of 40,000",
         " 500 steps/s · at most 1m00s left · reward 4.81 · collisions 12 %",
     ]
+
+
+def test_a_narrow_terminal_cuts_words_and_keeps_lines_and_bars():
+    lines = drawn(View(RUN, 75.0, progress()), width=60)
+    assert len(lines) == 4
+    assert lines[1].startswith(" success   " + "━" * 23 + "───┃─────   71 %  gate")
+    assert all(len(line) <= 60 for line in lines)
 
 
 def test_the_live_view_says_that_it_saves_and_what_ctrl_c_does_now():
@@ -98,4 +105,4 @@ def test_the_plain_screen_keeps_its_pace_and_prints_at_once_when_something_chang
         screen.show(View(RUN, 2.0, progress(number=number)))
     for number in (4, 5):
         screen.show(View(RUN, 3.0, progress(number=number), saving=True))
-    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["starting:", "stage", "saving"]
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["starting…", "stage", "saving"]

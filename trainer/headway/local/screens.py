@@ -92,12 +92,13 @@ class LiveScreen:
 def render(view: View) -> Group | Text:
     """Return the lines for a terminal."""
     if view.progress is None:
-        return Text(f"\n  {SAVING if view.saving else STARTING}  {short_duration(view.seconds)}", "dim")
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(min_width=9)
+        words = SAVING if view.saving else STARTING
+        return Text(f"\n {short_duration(view.seconds):>4}  {words}", "dim", no_wrap=True, overflow="ellipsis")
+    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    table.add_column(width=9)
     table.add_column(width=BAR)
-    table.add_column(min_width=5, justify="right")
-    table.add_column(overflow="ellipsis", no_wrap=True)
+    table.add_column(width=5, justify="right")
+    table.add_column(ratio=1, overflow="ellipsis", no_wrap=True)  # the one that a narrow terminal cuts
     success = view.success or 0.0
     share = view.progress.step / max(1, view.progress.total_steps)
     table.add_row(
@@ -109,7 +110,11 @@ def render(view: View) -> Group | Text:
         Text(f"{count(view.progress.step)} of {count(view.progress.total_steps)}", "dim"),
     )  # fmt: skip
     last = Text(f" {SAVING}", "yellow") if view.saving else Text(" " + " · ".join(figures(view)), "dim")
-    return Group(Text(), stage_dots(view), table, last)
+    lines = (Text(), stage_dots(view), table, last)
+    for line in lines:
+        if isinstance(line, Text):
+            line.no_wrap, line.overflow = True, "ellipsis"  # a line that wrapped would move all others
+    return Group(*lines)
 
 
 def stage_dots(view: View) -> Text:

@@ -10,7 +10,7 @@ from headway_api.training_run import TrainingRun
 from headway.local.history import StagePassed
 from headway.units import count, percent, short_duration
 
-STARTING = "starting: loading torch and compiling the environment (the first time takes up to a minute)"
+STARTING = "starting… (the first time takes up to a minute: the environment is compiled)"
 SAVING = "saving… (Ctrl-C again leaves at once, without saving)"
 
 
