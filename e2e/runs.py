@@ -8,13 +8,13 @@ from typing import Any
 from harness import CLAIM, Document
 
 
-def _run(name: str, image: str, train: Document, **spec: Any) -> Document:
+def _run(name: str, train: Document, **spec: Any) -> Document:
     return {
         "apiVersion": "headway.dev/v1alpha1",
         "kind": "TrainingRun",
         "metadata": {"name": name},
         "spec": {
-            "image": image,
+            "image": os.environ["E2E_TRAINER"],
             "checkpoint": {"volume": {"claimName": CLAIM}, "everySeconds": 5},
             "failurePolicy": {"maxRestarts": 3, "backoffSeconds": 1},
             "terminationGracePeriodSeconds": 20,
@@ -50,12 +50,12 @@ def training(total_steps: int, **train: Any) -> Document:
 
 def short_run(name: str, **spec: Any) -> Document:
     """Ends by itself within seconds of having started."""
-    return _run(name, os.environ["E2E_TRAINER"], training(4096), **spec)
+    return _run(name, training(4096), **spec)
 
 
 def endless_run(name: str, **spec: Any) -> Document:
     """Trains until it is stopped; a limit on its CPU leaves some for everything else."""
-    document = _run(name, os.environ["E2E_TRAINER"], training(10**9), **spec)
+    document = _run(name, training(10**9), **spec)
     document["spec"]["podTemplate"]["resources"]["limits"]["cpu"] = "500m"
     return document
 
@@ -63,7 +63,8 @@ def endless_run(name: str, **spec: Any) -> Document:
 def impostor_run(name: str, behaviour: str = "sleep", **spec: Any) -> Document:
     """Pods that are cheap and train nothing: see impostor/headway."""
     template = {"env": [{"name": "IMPOSTOR", "value": behaviour}]}
-    return _run(name, os.environ["E2E_IMPOSTOR"], training(4096), **{"podTemplate": template, **spec})
+    own = {"image": os.environ["E2E_IMPOSTOR"], "podTemplate": template}
+    return _run(name, training(4096), **{**own, **spec})
 
 
 def finite_run(name: str, **spec: Any) -> Document:

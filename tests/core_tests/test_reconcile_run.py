@@ -41,6 +41,8 @@ TABLE = [
     ("a crash only bumps the attempt", make_run(running()), [failed(0), pod(1)], "Restarting", [], [], 2),
     ("a lost pod is not made anew", make_run(running()), [pod(0)], "Restarting", [], [], 2),
     ("stale pods go before new ones come", make_run(started(attempt=2)), [failed(0), pod(1)], None, [], ["nav-1-1"], 2),
+    ("a stale pod that has ended is left to the kubelet", make_run(started(attempt=2)), [pod(0, exit_code=1), pod(1)], None, [], ["nav-1-1"], 2),
+    ("a failed run keeps the pod that tells why", make_run(running(conditions=ENDED)), [pod(0, exit_code=1), pod(1)], None, [], ["nav-1-1"], 1),
     ("stale pods are waited for", make_run(started(attempt=2)), [pod(1, deleting=at(60))], None, [], [], 2),
     ("finished pods of the last attempt stay", make_run(started(attempt=2)), [failed(0), failed(1)], "Pending", ["nav-2-0", "nav-2-1"], [], 2),
     ("older finished pods go", make_run(started(attempt=3)), [failed(0)], "Pending", ["nav-3-0", "nav-3-1"], ["nav-1-0"], 3),

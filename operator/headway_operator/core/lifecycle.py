@@ -95,7 +95,7 @@ def suspend(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
 
 def clear_away(run: TrainingRun, seen: Observed) -> Plan:
     """End what earlier attempts have left running: the next gang starts when they are gone."""
-    return Plan(delete=deletions(seen.stale))
+    return Plan(delete=deletions(_alive(seen.stale)))
 
 
 def restart(run: TrainingRun, seen: Observed, decision: failure_policy.Decision, now: datetime) -> Plan:
@@ -133,7 +133,7 @@ def succeed(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
 
 def tidy(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
     """After the end: nothing runs on, and finished pods go when their time is over. The run itself stays."""
-    plan = Plan(delete=deletions((*seen.unfinished, *seen.outdated)))
+    plan = Plan(delete=deletions((*_alive(seen.unfinished), *seen.outdated)))
     ttl, ended = run.spec.ttl_seconds_after_finished, times.from_text(status_of(run).completion_time)
     if ttl is None or ended is None or not seen.pods:
         return plan
@@ -172,6 +172,12 @@ def deletions(children: Iterable[Child]) -> tuple[Deletion, ...]:
     return tuple(Deletion(pod.name, pod.uid) for pod in children if not pod.is_terminating)
 
 
+def _alive(children: Iterable[Child]) -> list[Child]:
+    """Leave out pods whose container has ended, though the kubelet has yet to close them: deleted now, they would
+    take their logs along."""
+    return [pod for pod in children if pod.fate == "active"]
+
+
 def forced(seen: Observed) -> tuple[Deletion, ...]:
     """Return forced deletions of pods whose node is gone, and whose grace is long over (the checkpoint's fence
     makes it safe, should they run on all the same)."""
@@ -198,9 +204,8 @@ def _children(
     elif seen.config_map.get("data") != config_map["data"]:
         config_map["metadata"]["uid"] = seen.config_map["metadata"]["uid"]
         apply.append(config_map)
-    # A gang that ran and misses a pod is not mended: it is judged, and started again as a whole.
-    missing = () if status_of(run).attempt_start_time else seen.missing
-    create += [pods.build_pod(run, seen.attempt, node, reporting) for node in missing]
+    # Of a gang that ran none is missing here: it has been judged, and is started again as a whole.
+    create += [pods.build_pod(run, seen.attempt, node, reporting) for node in seen.missing]
     return tuple(create), tuple(apply)
 
 
