@@ -14,6 +14,7 @@ from headway_operator.core.observed import FORCE_AFTER, Child, Observed
 from headway_operator.core.plan import Deletion, Event, Manifest, Plan
 
 REFUSED_RETRY_SECONDS = 30.0
+CLOSING = timedelta(seconds=15)  # between the end of a container and that of its pod; usually one or two
 
 
 def read_run(raw: Mapping[str, Any]) -> tuple[TrainingRun, str]:
@@ -93,9 +94,9 @@ def suspend(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
     return enter(run, "suspending", names.REASON_SUSPENDING, message, now).deleting(*deletions(waiting))
 
 
-def clear_away(run: TrainingRun, seen: Observed) -> Plan:
+def clear_away(seen: Observed, now: datetime) -> Plan:
     """End what earlier attempts have left running: the next gang starts when they are gone."""
-    return Plan(delete=deletions(_alive(seen.stale)))
+    return _end(seen.stale, now)
 
 
 def restart(run: TrainingRun, seen: Observed, decision: failure_policy.Decision, now: datetime) -> Plan:
@@ -133,7 +134,7 @@ def succeed(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
 
 def tidy(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
     """After the end: nothing runs on, and finished pods go when their time is over. The run itself stays."""
-    plan = Plan(delete=deletions((*_alive(seen.unfinished), *seen.outdated)))
+    plan = _end(seen.unfinished, now).deleting(*deletions(seen.outdated))
     ttl, ended = run.spec.ttl_seconds_after_finished, times.from_text(status_of(run).completion_time)
     if ttl is None or ended is None or not seen.pods:
         return plan
@@ -172,10 +173,12 @@ def deletions(children: Iterable[Child]) -> tuple[Deletion, ...]:
     return tuple(Deletion(pod.name, pod.uid) for pod in children if not pod.is_terminating)
 
 
-def _alive(children: Iterable[Child]) -> list[Child]:
-    """Leave out pods whose container has ended, though the kubelet has yet to close them: deleted now, they would
-    take their logs along."""
-    return [pod for pod in children if pod.fate == "active"]
+def _end(children: tuple[Child, ...], now: datetime) -> Plan:
+    """End pods, but for those whose container has only just ended: the kubelet is about to close them, and deleted now
+    they would take their logs along. One that stays open (a sidecar, a node that died) is ended some seconds later."""
+    closing = [pod for pod in children if pod.finished_at and timedelta(0) <= now - pod.finished_at < CLOSING]
+    plan = Plan(delete=deletions(pod for pod in children if pod not in closing))
+    return plan.waking_after(CLOSING.total_seconds() if closing else None)
 
 
 def forced(seen: Observed) -> tuple[Deletion, ...]:

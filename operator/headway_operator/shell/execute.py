@@ -46,18 +46,16 @@ async def reconcile(
 
 
 async def gather(cluster: Cluster, run: TrainingRun, now: datetime) -> Observed:
-    """Read what the core must know of the run's children. Of a finished run only its pods matter."""
+    """Read what the core must know of the run's children. Of a run that is finished, or not begun, only pods matter."""
     namespace, name, uid = run.metadata.namespace, run.metadata.name, run.metadata.uid
     status = lifecycle.status_of(run)
-    if status.is_true(names.FINISHED):
-        pods, service, config_map, claim = await cluster.list_pods(namespace, uid), None, None, None
-    else:
-        pods, service, config_map, claim = await asyncio.gather(
-            cluster.list_pods(namespace, uid),
-            cluster.get("Service", namespace, name),
-            cluster.get("ConfigMap", namespace, name),
-            _claim(cluster, run),
-        )
+    is_active = status.attempt > 0 and not status.is_true(names.FINISHED)
+    pods, service, config_map, claim = await asyncio.gather(
+        cluster.list_pods(namespace, uid),
+        cluster.get("Service", namespace, name) if is_active else _nothing(),
+        cluster.get("ConfigMap", namespace, name) if is_active else _nothing(),
+        _claim(cluster, run),
+    )
     return observe(
         uid=uid,
         attempt=status.attempt,
@@ -69,6 +67,10 @@ async def gather(cluster: Cluster, run: TrainingRun, now: datetime) -> Observed:
         claim=claim,
         cluster_nodes=await _doubtful_nodes(cluster, pods, now),
     )
+
+
+async def _nothing() -> None:
+    return None
 
 
 async def _claim(cluster: Cluster, run: TrainingRun) -> Raw | None:

@@ -6,6 +6,7 @@ attempt are read live.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -28,6 +29,7 @@ from headway_operator.shell.cluster import ApiError, ConflictError, Raw, RunKey
 log = logging.getLogger(__name__)
 
 REVIEW_CACHE_S = 60.0
+BODY_TIMEOUT_S = 10.0
 ACTIVE_S = 600.0  # a run that has reported within this time counts for the interval
 BURST, PER_SECOND = 5.0, 1.0  # reports of one pod
 MAX_CACHED = 10_000
@@ -103,7 +105,8 @@ class ProgressServer:
         """Record one report. Raises web.HTTPException with the answer for one that is refused."""
         caller = await self._authenticate(request.headers.get("Authorization", ""))
         self._limit(caller)
-        report = _parse(await request.read())
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            report = _parse(await request.read())
         key, uid, attempt = await self._run_of(caller)
         run = await self._store.get(names.TRAINING_RUN, key.namespace, key.name)
         if run is None or run["metadata"]["uid"] != uid:
