@@ -101,6 +101,16 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_same_command_does(headway, tmp_p
     assert steps == list(range(1000, 21000, 1000))
 
 
+def test_ctrl_c_before_the_trainer_can_listen_is_no_failure(headway):
+    run = headway()
+    wait_for(run.folder.document.exists)  # it is written just before the trainer is started
+    run.process.send_signal(signal.SIGINT)
+    code, said = run.wait()
+    assert code == 130
+    assert "nav was stopped before it trained" in said or "nav is saved at step" in said
+    assert run.status().phase == "Suspended"
+
+
 def test_a_second_ctrl_c_leaves_at_once(headway):
     run = headway(FAKE_UPDATE_S="5")
     wait_for(lambda: (run.folder.path / "trainingrun.yaml").exists())

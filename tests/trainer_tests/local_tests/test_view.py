@@ -1,6 +1,6 @@
-from headway.local.history import StagePassed
+from headway.local.history import StagePassed, stage_line
 from headway.local.screens import BAR, PlainScreen, bar, render
-from headway.local.view import SAVING, View, plain_line, stage_line
+from headway.view import SAVING, View, plain_line
 from headway_api.progress import CurriculumProgress, Progress
 from rich.console import Console
 from trainer_tests.local_tests.test_document import MINIMAL, run

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from headway_api.training_run import TrainingRun
 
-from headway.local.view import View, plain_line
 from headway.reporter import to_progress
 from headway.run_context import ProgressSnapshot, Report
+from headway.view import View, plain_line
 
 EVERY_S = 30.0
 

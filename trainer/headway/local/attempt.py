@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -12,11 +13,11 @@ from headway_api.training_run import TrainingRun, TrainingRunStatus
 from headway.local import status
 from headway.local.child import Child
 from headway.local.folder import Folder
-from headway.local.history import StagePassed, read_rows, stages_passed
+from headway.local.history import StagePassed, read_rows, stage_line, stages_passed
 from headway.local.interrupts import Interrupts
 from headway.local.screens import Screen
-from headway.local.view import View, stage_line
 from headway.units import rfc3339
+from headway.view import View
 
 TICK_S = 0.1
 WRITE_EVERY_S = 1.0  # how often at most the status is written while only figures change
@@ -76,6 +77,8 @@ class Attempt:
             time.sleep(TICK_S)
         self._take_in()
         self._announce(screen)
+        if self._saving and code == 128 + signal.SIGTERM:  # it was asked before it could listen: nothing had begun
+            code = names.EXIT_SAVED_AND_LEFT
         ends = {names.EXIT_OK: End.DONE, names.EXIT_SAVED_AND_LEFT: End.SAVED}
         return self._end(ends.get(code, End.FAILED), code)
 

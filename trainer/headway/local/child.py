@@ -10,7 +10,7 @@ import sys
 from headway_api import names
 from headway_api.training_run import TrainingRun
 
-from headway.local.folder import Folder
+from headway.local.folder import Folder, sign
 
 WORKER_COMMAND = (sys.executable, "-m", "headway", "worker")
 
@@ -31,6 +31,8 @@ class Child:
                 start_new_session=True,
                 pass_fds=(lock,),  # the folder stays locked until the child is gone too
             )
+
+        sign(lock, self._process.pid)  # which outlives this process, if only until it has saved
 
     def exit_code(self) -> int | None:
         """Return the exit code, or None while it runs; of a signal as a shell gives it."""

@@ -74,8 +74,7 @@ class Folder:
             raise UserError(
                 f"--out {self.path}: process {owner} is training here: wait for it, stop it, or give another folder"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        sign(descriptor, os.getpid())
         return descriptor
 
     def refuse_strangers(self, name: str) -> None:
@@ -130,6 +129,12 @@ class Folder:
         with contextlib.suppress(OSError):
             return self.log(attempt).read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
         return []
+
+
+def sign(lock: int, pid: int) -> None:
+    """Note which process trains under a lock, for whoever finds it locked."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{pid}\n".encode(), 0)
 
 
 def write_whole(path: Path, text: str) -> None:

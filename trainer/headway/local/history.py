@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from headway.units import count, percent, short_duration
+
 
 @dataclass(frozen=True)
 class StagePassed:
@@ -55,3 +57,11 @@ def read_rows(path: Path) -> list[dict[str, float]]:
                 if "curriculum/stage" in row:
                     rows.append(row)
     return rows
+
+
+def stage_line(stage: StagePassed, number: int, stages: int) -> str:
+    """Say that a stage has been passed."""
+    return (
+        f"stage {number}/{stages} {stage.name} passed with {percent(stage.success_rate)} success: "
+        f"{count(stage.steps)} steps, {short_duration(stage.seconds)}"
+    )

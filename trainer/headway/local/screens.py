@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from headway.local.view import SAVING, STARTING, View, figures, gate_words, plain_line
 from headway.units import count, percent, short_duration
+from headway.view import SAVING, STARTING, View, figures, gate_words, plain_line
 
 PLAIN_SECONDS = 5.0
 BAR = 32  # characters

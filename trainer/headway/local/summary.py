@@ -40,9 +40,10 @@ def _parts(folder: Folder, run: TrainingRun, ended: Ended, go_on: str) -> list[R
         ]  # fmt: skip
     if ended.end is End.DONE:
         return [*_reached(folder, run, ended), places(*_where(folder, run, ended))]
-    at = f" at step {count(ended.step)}" if ended.step is not None else ""
     lines = {
-        End.SAVED: f"{name} is saved{at}",
+        End.SAVED: f"{name} was stopped before it trained"
+        if ended.step is None
+        else f"{name} is saved at step {count(ended.step)}",
         End.ABANDONED: f"{name} was left without saving{_since(run)}",
     }
     return [Text.assemble(("\n ‖ ", "bold yellow"), (lines[ended.end], "bold")), places(("go on", go_on))]

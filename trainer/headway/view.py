@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from headway_api.progress import Progress
 from headway_api.training_run import TrainingRun
 
-from headway.local.history import StagePassed
 from headway.units import count, percent, short_duration
 
 STARTING = "starting… (the first time takes up to a minute: the environment is compiled)"
@@ -108,11 +107,3 @@ def plain_line(view: View) -> str:
     where = f"stage {view.stage}/{len(view.stages)} {view.stage_name}"
     steps = f"step {count(view.progress.step)} of {count(view.progress.total_steps)} ({view.progress.percent} %)"
     return "  ".join([clock, where, success + gate_words(view), steps, *figures(view)])
-
-
-def stage_line(stage: StagePassed, number: int, stages: int) -> str:
-    """Say that a stage has been passed."""
-    return (
-        f"stage {number}/{stages} {stage.name} passed with {percent(stage.success_rate)} success: "
-        f"{count(stage.steps)} steps, {short_duration(stage.seconds)}"
-    )
