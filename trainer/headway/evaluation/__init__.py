@@ -1,7 +1,7 @@
 """How good a policy is: rates with intervals on levels that it never saw, beside baselines."""
 
 from headway.evaluation.baselines import BASELINES, Actor, trained
-from headway.evaluation.evaluate import Rate, Scores, compare, evaluate, evaluate_run
+from headway.evaluation.evaluate import Rate, Scores, evaluate
 from headway.evaluation.intervals import wilson_interval
 from headway.evaluation.table import score_table
 
@@ -10,9 +10,7 @@ __all__ = [
     "Actor",
     "Rate",
     "Scores",
-    "compare",
     "evaluate",
-    "evaluate_run",
     "score_table",
     "trained",
     "wilson_interval",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
 from headway.envs.nav.vector import NavVectorEnv
-from headway.evaluation.baselines import BASELINES, Actor, trained
+from headway.evaluation.baselines import Actor
 from headway.evaluation.intervals import wilson_interval
 
 # Columns of the table of results, one row a level.
@@ -68,7 +68,7 @@ def play(
     rank: int,
     world: int,
     threads: int,
-    on_finished: Callable[[int], None],
+    on_finished: Callable[[int], None] = lambda levels: None,
 ) -> Tensor:
     """Play this rank's share of the levels; float64 [levels, 6], zero where another rank plays."""
     slots = min(num_envs, math.ceil(levels / world))
@@ -148,41 +148,3 @@ def evaluate(
     table = play(actor, spec, stage, split, levels, num_envs, rank, world_size, threads, on_finished)
     nav = spec.env.nav
     return summarise(sum_over_ranks(table), nav.step_seconds, nav.goal_radius_meters)
-
-
-def compare(
-    actors: Mapping[str, Actor],
-    spec: TrainSpec,
-    stage: int,
-    split: str,
-    levels: int,
-    *,
-    num_envs: int = 128,
-    threads: int = 1,
-) -> dict[str, Scores]:
-    """Score several policies on the same levels, by name."""
-    return {
-        name: evaluate(actor, spec, stage, split, levels, num_envs=num_envs, threads=threads)
-        for name, actor in actors.items()
-    }
-
-
-def evaluate_run(
-    policy: Callable[[Tensor], Tensor],
-    spec: TrainSpec,
-    *,
-    stage: int = -1,
-    split: str = "test",
-    levels: int = 1000,
-    baselines: tuple[str, ...] = ("go-straight", "astar"),
-    num_envs: int = 128,
-    threads: int = 1,
-) -> dict[str, Scores]:
-    """Score a trained policy beside baselines: what `headway eval` shows. Keys: "policy", then the baselines' names.
-
-    `policy` maps features [N, F] to actions [N, A]; `stage` counts from the end if negative. Raises KeyError for an
-    unknown baseline (`BASELINES` lists them).
-    """
-    actors: dict[str, Actor] = {"policy": trained(policy)} | {name: BASELINES[name]() for name in baselines}
-    number = stage % len(spec.curriculum.stages)
-    return compare(actors, spec, number, split, levels, num_envs=num_envs, threads=threads)

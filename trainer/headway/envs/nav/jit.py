@@ -20,20 +20,23 @@ import numba
 
 @cache
 def cache_folder() -> str:
-    """First writable of NUMBA_CACHE_DIR, the user's cache folder and the temporary folder, per source version."""
+    """Return the folder for this version of the sources: in NUMBA_CACHE_DIR, else in the user's own cache folder.
+
+    Empty where neither can be written: then every process compiles for itself. Never a shared temporary folder, because
+    numba unpickles what it finds.
+    """
     digest = hashlib.sha256()
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    for base in (os.environ.get("NUMBA_CACHE_DIR"), os.path.join(home, "headway", "numba"), tempfile.gettempdir()):
-        folder = Path(base or os.devnull) / f"nav-{digest.hexdigest()[:16]}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                return str(folder)
-        except OSError:  # no home, or a read-only file system
-            continue
-    return ""
+    base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(home, "headway", "numba")
+    folder = Path(base) / f"nav-{digest.hexdigest()[:16]}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return str(folder)
+    except OSError:  # no home, or a read-only file system
+        return ""
 
 
 @contextmanager

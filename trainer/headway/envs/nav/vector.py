@@ -86,6 +86,10 @@ class NavVectorEnv:
         self._run(BEGIN)
         return self._observation()
 
+    def seed(self, seed: int) -> None:
+        """Draw levels and people of another seed from the next reset on."""
+        self.params = self.params._replace(seed=seed)
+
     def step(self, action: Tensor) -> Step:
         """Advance every environment by one step. Raises ValueError for an action that is not a number."""
         if not bool(torch.isfinite(action).all()):

@@ -1,0 +1,82 @@
+"""No field of the environment's contract is accepted and ignored: each changes what the environment returns."""
+
+import pytest
+import torch
+from headway.envs.nav.vector import NavVectorEnv
+from headway_api.train_spec import Clutter, Empty, Levels, Lidar, Map, NavEnv, Reward, Robot
+
+BASE = {"world": {"clutter": {"sizeMeters": 8.0, "fill": 0.1, "walls": 0}}, "people": 2, "minGoalMeters": 1.0}
+NAV = [
+    ({"robot": {"radiusMeters": 0.3}}, Robot),
+    ({"robot": {"maxSpeed": 0.7}}, Robot),
+    ({"robot": {"maxTurnRate": 0.9}}, Robot),
+    ({"robot": {"maxAcceleration": 1.0}}, Robot),
+    ({"robot": {"maxTurnAcceleration": 2.0}}, Robot),
+    ({"lidar": {"beams": 12}}, Lidar),
+    ({"lidar": {"fieldOfViewDegrees": 180.0}}, Lidar),
+    ({"lidar": {"rangeMeters": 3.0}}, Lidar),
+    ({"reward": {"goal": 3.0}}, Reward),
+    ({"reward": {"collision": -3.0}}, Reward),
+    ({"reward": {"step": -0.5}}, Reward),
+    ({"reward": {"progress": 0.3}}, Reward),
+    ({"reward": {"proximity": -1.0}}, Reward),
+    ({"scanStack": 1}, NavEnv),
+    ({"stepSeconds": 0.1}, NavEnv),
+    ({"maxSteps": 20}, NavEnv),
+    ({"goalRadiusMeters": 1.0}, NavEnv),
+]
+LEVELS = [
+    ({"world": {"clutter": {"sizeMeters": 9.0, "fill": 0.1}}}, Clutter),
+    ({"world": {"clutter": {"sizeMeters": 8.0, "fill": 0.2}}}, Clutter),
+    ({"world": {"clutter": {"sizeMeters": 8.0, "fill": 0.1, "walls": 1}}}, Clutter),
+    ({"world": {"empty": {}}}, Levels),
+    ({"people": 1}, Levels),
+    ({"peopleSpeed": 1.2}, Levels),
+    ({"minGoalMeters": 5.0}, Levels),
+    ({"maxGoalMeters": 3.0}, Levels),
+]
+
+
+def history(spec):
+    env = NavVectorEnv(spec, 24)
+    rows = [env.features(env.reset())]
+    for k in range(60):
+        action = torch.rand((24, 2), generator=torch.Generator().manual_seed(k)) * 2 - 1
+        action[:, 0] = action[:, 0].abs()
+        step = env.step(action)
+        rows += [env.features(step.observation), step.reward, step.episodes.ended]
+    return rows
+
+
+def differ(left, right):
+    return any(x.shape != y.shape or not torch.equal(x, y) for x, y in zip(left, right, strict=True))
+
+
+@pytest.fixture(scope="module")
+def reference(make_spec):
+    return history(make_spec(BASE))
+
+
+@pytest.mark.parametrize("nav", [nav for nav, _ in NAV], ids=str)
+def test_every_field_of_the_environment_counts(make_spec, reference, nav):
+    assert differ(reference, history(make_spec(BASE, **nav)))
+
+
+@pytest.mark.parametrize("levels", [levels for levels, _ in LEVELS], ids=str)
+def test_every_field_of_the_levels_counts(make_spec, reference, levels):
+    assert differ(reference, history(make_spec(BASE | levels)))
+
+
+def test_the_size_of_an_empty_room_counts(make_spec):
+    left, right = (history(make_spec({"world": {"empty": {"sizeMeters": s}}})) for s in (6.0, 7.0))
+    assert differ(left, right)
+
+
+def test_the_tables_above_name_every_field():
+    named = {(model, field) for nav, model in NAV for field in (nav.get(model.__name__.lower()) or nav)}
+    named |= {(Levels, field) for levels, _ in LEVELS for field in levels}
+    named |= {(Clutter, field) for levels, _ in LEVELS for field in levels.get("world", {}).get("clutter", {})}
+    named |= {(Empty, "sizeMeters"), (Map, "yaml"), *((NavEnv, name) for name in ("robot", "lidar", "reward"))}
+    for model in (Robot, Lidar, Reward, NavEnv, Levels, Clutter, Empty, Map):
+        for field in model.model_fields.values():
+            assert (model, field.alias) in named
