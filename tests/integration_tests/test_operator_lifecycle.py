@@ -259,6 +259,25 @@ def test_progress_is_recorded_beside_the_reconcilers_status(api: Api, site: Site
     assert owners == {names.MANAGER_RECONCILER, names.MANAGER_PROGRESS}
 
 
+def test_pods_are_admitted_where_restricted_is_enforced(api: Api) -> None:
+    enforced = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    api.call("PATCH", f"/api/v1/namespaces/{api.namespace}", enforced, "application/merge-patch+json")
+    rogue = {"metadata": {"name": "rogue"}, "spec": {"containers": [{"name": "a", "image": "a"}], "hostPID": True}}
+    with pytest.raises(AssertionError, match="violates PodSecurity"):
+        api.call("POST", f"{api.core}/pods", rogue)
+    api.create_run(gpusPerNode=2)
+    api.wait_for_pods(*GANG)
+
+
+def test_an_edit_that_a_gang_cannot_honour_is_refused_and_others_are_observed(api: Api) -> None:
+    running_gang(api)
+    with pytest.raises(AssertionError, match="nodes is fixed once the run exists"):
+        api.patch_run("nav", nodes=1)
+    api.patch_run("nav", failurePolicy={"maxRestarts": 7})
+    generation = api.run()["metadata"]["generation"]
+    wait_for(lambda: api.status()["observedGeneration"] == generation, "the edit is observed")
+
+
 def test_probes_and_metrics(api: Api, operator: Operator) -> None:
     running_gang(api)
     assert operator.probe("/healthz") == (200, "ok") and operator.probe("/readyz") == (200, "ok")

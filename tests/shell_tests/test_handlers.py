@@ -58,3 +58,7 @@ def test_pods_are_selected_by_the_server_and_lists_come_in_chunks():
     assert settings.watching.label_selectors.collect(pods) == ["app.kubernetes.io/managed-by=headway"]
     assert settings.watching.label_selectors.collect(runs) == []
     assert settings.watching.chunk_size and settings.scanning.disabled and not settings.posting.enabled
+
+
+def test_kopf_copies_no_object_to_compare_it():
+    assert kopf_settings().persistence.diffbase_storage.build(body=kopf.Body({"spec": {"a": 1}})) == {}

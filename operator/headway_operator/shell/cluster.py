@@ -258,5 +258,7 @@ async def connect(kubeconfig: str) -> ApiClient:
         await kube_config.load_kube_config(kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
     else:
         kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        # Proxies are for the world outside; without them aiohttp also stops looking for a .netrc at every request.
+        configuration.client_session_kwargs = {"trust_env": False}
     configuration.connection_pool_maxsize = 64
     return ApiClient(configuration)
