@@ -93,11 +93,11 @@ class _Translator:
         return {"items": self.translate(node["items"])} | listing
 
     def _map(self, node: Schema) -> Schema:
-        if not isinstance(node.get("additionalProperties"), dict):
-            return {}
-        return {"additionalProperties": self.translate(node["additionalProperties"])} | _key_rule(
-            node.get("propertyNames", {})
-        )
+        keys, values = node.get("propertyNames", {}), node.get("additionalProperties")
+        if "patternProperties" in node:  # pydantic's words for a map whose keys have a pattern
+            ((pattern, values),) = node["patternProperties"].items()
+            keys = keys | {"pattern": pattern}
+        return {"additionalProperties": self.translate(values)} | _key_rule(keys) if isinstance(values, dict) else {}
 
     def _object(self, node: Schema, owner: type[Contract] | None) -> Schema:
         if owner is None or "properties" not in node:

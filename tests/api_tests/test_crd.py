@@ -47,6 +47,12 @@ def test_every_string_list_and_map_of_the_spec_is_bounded() -> None:
     assert not maps
 
 
+def test_no_object_is_of_a_form_that_the_api_server_would_empty() -> None:
+    """What a structural schema does not name is pruned: such an object arrives as {}."""
+    forms = {"properties", "additionalProperties", "x-kubernetes-preserve-unknown-fields"}
+    assert not [path for path, node in OURS if node.get("type") == "object" and not forms & set(node)]
+
+
 def test_the_schema_holds_nothing_that_the_api_server_refuses() -> None:
     text = json.dumps(ROOT_SCHEMA)
     for word in ("$ref", "$defs", "x-headway", '"title"', '"const"', '"null"'):
