@@ -69,7 +69,7 @@ def test_a_trainer_out_of_memory_is_called_that(team):
     document["spec"]["podTemplate"]["resources"] = {"requests": {"memory": "64Mi"}, "limits": {"memory": "64Mi"}}
     name = team.apply(document)
     failed = team.await_condition(name, "Failed", 180)
-    assert "OOMKilled" in failed["message"] or "out of memory" in failed["message"]
+    assert "OutOfMemory" in failed["message"] and "64Mi" in failed["message"]
 
 
 def test_a_map_that_is_not_there_fails_the_run_at_once_and_is_named(team):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ def sample_team(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Te
 def columns(team: Team, name: str) -> dict[str, str]:
     """Return the row of `kubectl get trun`, by column."""
     header, row = team.kubectl("get", "trun", name).splitlines()
-    starts = [header.index(word) for word in header.split()] + [None]
+    starts = [match.start() for match in re.finditer(r"\S+", header)] + [None]
     cells = (row[a:b].strip() for a, b in itertools.pairwise(starts))
     return dict(zip(header.split(), cells, strict=True))
 
