@@ -38,7 +38,10 @@ def make_certificate(folder):
 
 
 class ProgressServer:
-    """Records reports; `faults` are used up one a request: a status, "hang" or "lose" (record, but do not answer)."""
+    """Records reports. `faults` are used up one a request: a status to answer with, or a word:
+
+    "hang", "forget" (answer without recording), "lose" (record without answering).
+    """
 
     def __init__(self, folder):
         make_certificate(folder)
@@ -71,7 +74,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if isinstance(fault, int):
             self.send_error(fault)
             return
-        if report["number"] > owner.acknowledged:
+        if fault != "forget" and report["number"] > owner.acknowledged:
             owner.acknowledged = report["number"]
             owner.recorded.append((self.path, report))
         if fault == "lose":

@@ -95,7 +95,7 @@ def test_the_token_is_read_anew_each_time_because_it_rotates(server):
     assert server.tokens == ["Bearer first", "Bearer second"]
 
 
-@pytest.mark.parametrize("faults", [[500, 500], [429], [401, 403], ["hang"]])
+@pytest.mark.parametrize("faults", [[500, 500], [429], [401, 403], ["hang"], ["forget"]])
 def test_a_report_is_sent_again_until_it_is_acknowledged(server, faults):
     server.faults = list(faults)
     with reporter(server) as report:
@@ -188,6 +188,7 @@ def test_whatever_the_sender_raises_training_never_sees_it():
         report(snapshot())
         assert calls.acquire(timeout=5)
         report(snapshot(update=2))
+        assert calls.acquire(timeout=5)
 
 
 def test_a_call_returns_at_once_even_if_the_server_hangs():

@@ -1,6 +1,7 @@
 import json
 import math
 
+import pytest
 from headway.tracking.jsonl import JsonLines, bytes_up_to, encode
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,9 +49,10 @@ def test_a_float_read_back_is_the_same_float(value):
     assert json.loads(encode(1, {"x": value}))["x"] == value
 
 
-def test_a_torn_last_line_is_cut_off(tmp_path):
+@pytest.mark.parametrize("torn", [1, 5])
+def test_a_torn_last_line_is_cut_off_even_if_only_its_end_of_line_is_missing(tmp_path, torn):
     path = tmp_path / "m.jsonl"
-    path.write_bytes(encode(10, {"a": 1.0}) + encode(20, {"a": 2.0})[:-5])
+    path.write_bytes(encode(10, {"a": 1.0}) + encode(20, {"a": 2.0})[:-torn])
     assert bytes_up_to(path, 100) == len(encode(10, {"a": 1.0}))
 
 

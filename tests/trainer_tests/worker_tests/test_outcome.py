@@ -4,7 +4,7 @@ import signal
 import pytest
 from headway.launch.outcome import AGENT_GRACE_S, Outcome, of_failed_ranks, of_finished_ranks
 from headway.launch.record import Notes, Record
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 NOW = 1000.0
@@ -86,6 +86,7 @@ def test_a_rank_that_saved_and_left_is_no_failure():
 
 
 @given(st.text(max_size=6000))
+@example("é\n" * 3000)
 def test_the_message_is_json_below_4096_bytes_and_keeps_the_beginning_of_the_error(error):
     message = Outcome("failed", 1, error=error).message()
     kept = json.loads(message)["error"]
