@@ -78,7 +78,7 @@ def send_people(people, legs, grid, stage, key):
     for p in range(stage.people):
         here = people[p, a.PERSON_X] == people[p, a.TARGET_X] and people[p, a.PERSON_Y] == people[p, a.TARGET_Y]
         if here and people[p, a.PERSON_X] > FAR:
-            choose_walk(people[p], legs, p, grid, stage, key)
+            choose_walk(people[p], legs, np.int64(p), grid, stage, key)
 
 
 @kernel

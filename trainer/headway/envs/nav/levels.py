@@ -20,6 +20,7 @@ DRAWS = 96  # goals tried for one start
 APRON = 3  # cells kept free before and behind a wall's gap
 STARTS = 4  # starts tried in one layout
 MARGIN = f32(a.MARGIN_METERS)
+ONE, NOWHERE = np.int64(1), np.int64(-1)  # numba compiles a function once for each Python constant
 
 
 @kernel
@@ -48,9 +49,9 @@ def place_wall(grid, height, width, gap_cells, key, attempt, number, carve):
     upright = u2 < f32(0.5)
     if not carve:
         if upright:
-            place_rectangle(grid, height, width, at, 1, thick, side)
+            place_rectangle(grid, height, width, at, ONE, thick, side)
         else:
-            place_rectangle(grid, height, width, 1, at, side, thick)
+            place_rectangle(grid, height, width, ONE, at, side, thick)
         return
     for gap in range(1 + int(u3 * f32(2.0))):
         length = min(gap_cells + int((v0 if gap == 0 else v2) * f32(4.0)), side)
@@ -66,14 +67,14 @@ def place_wall(grid, height, width, gap_cells, key, attempt, number, carve):
 @kernel
 def build_layout(grid, stage, radius, key, attempt):
     """Outer walls; blocks, bars and pillars until the wanted share is covered; interior walls and their gaps."""
-    height = int(stage.height)
-    width = int(stage.width)
+    height = np.int64(stage.height)
+    width = np.int64(stage.width)
     grid[:height, :width] = OBSTACLE
     grid[1 : height - 1, 1 : width - 1] = FREE
     easing = f32(1.0) - f32(attempt) / f32(ATTEMPTS)
     wanted = int(stage.fill * easing * f32((height - 2) * (width - 2)))
     covered = 0
-    draw = 100
+    draw = np.int64(100)
     while covered < wanted and draw < 1000:
         u0, u1, u2, u3 = uniforms(key, LAYOUT, attempt, draw)
         draw += 1
@@ -87,9 +88,9 @@ def build_layout(grid, stage, radius, key, attempt):
         elif shape == 1:
             covered += place_rectangle(grid, height, width, x, y, size, 2 + (draw + size) % 4)
         elif shape == 2:  # bars: 1.0 to 2.2 m long, one cell thick
-            covered += place_rectangle(grid, height, width, x, y, 3 + 2 * size - 2, 1)
+            covered += place_rectangle(grid, height, width, x, y, 1 + 2 * size, ONE)
         else:
-            covered += place_rectangle(grid, height, width, x, y, 1, 3 + 2 * size - 2)
+            covered += place_rectangle(grid, height, width, x, y, ONE, 1 + 2 * size)
     walls = int(f32(stage.walls) * easing + f32(0.5))
     gap_cells = math.ceil((2 * (radius + MARGIN)) / stage.cell) + 2
     for k in range(2 * walls):
@@ -150,7 +151,7 @@ def generate(grid, reached, queue, stage, radius, key):
 def choose_on_map(places, count, stage, key):
     """Draw start and goal on a map. Returns (start cell, goal cell, heading); -1 when no draw fits."""
     for attempt in range(ATTEMPTS):
-        start, goal, heading = draw_pair(places, count, int(stage.width), stage, -1, key, attempt)
+        start, goal, heading = draw_pair(places, count, int(stage.width), stage, NOWHERE, key, attempt)
         if start >= 0:
             return start, goal, heading
     return -1, -1, f32(0.0)

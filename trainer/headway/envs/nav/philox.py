@@ -16,12 +16,13 @@ u64 = np.uint64
 
 SPLITS = {"train": 0, "validation": 1, "test": 2}
 
-# Streams: what a draw is for. Each has its own key, so adding one never shifts another.
-LAYOUT = 1  # obstacles
-PLACE = 2  # start, heading, goal
-CROWD = 3  # where people begin and how fast they walk
-WALK = 4  # where people go next
-STAGE = 5  # which stage an episode is of
+# Streams: what a draw is for. Each has its own key, so adding one never shifts another. numpy's integers, because
+# numba compiles a function once for each Python constant that it is called with.
+LAYOUT = np.int64(1)  # obstacles
+PLACE = np.int64(2)  # start, heading, goal
+CROWD = np.int64(3)  # where people begin and how fast they walk
+WALK = np.int64(4)  # where people go next
+STAGE = np.int64(5)  # which stage an episode is of
 
 
 @kernel

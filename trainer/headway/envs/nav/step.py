@@ -18,6 +18,7 @@ from headway.envs.nav.philox import STAGE, uniforms
 
 f32 = np.float32
 BEGIN, STEP, REBUILD = range(3)  # tasks of `run`
+ZERO = np.int64(0)
 NEAR = f32(a.NEAR_METERS)
 PI = f32(math.pi)
 
@@ -37,7 +38,7 @@ def level_key(params, count, i):
 def draw_stage(params, count, i, stage):
     """Choose the stage of the episode that begins: the present one, or now and then an earlier one."""
     count[a.STAGE] = 0
-    u0, u1, _, _ = uniforms(level_key(params, count, i), STAGE, 0, 0)
+    u0, u1, _, _ = uniforms(level_key(params, count, i), STAGE, ZERO, ZERO)
     count[a.STAGE] = int(u1 * f32(stage)) if stage > 0 and u0 < params.replay else stage
 
 
@@ -75,7 +76,7 @@ def build_level(params, arrays, stage, i):
 
 
 @kernel
-def observe(params, arrays, stage, i, begins):
+def observe(params, arrays, stage, i):
     """Write environment i's observation; the newest scan pushes the oldest out of the stack."""
     robot = arrays.robot[i]
     row = arrays.observation[i]
@@ -91,7 +92,7 @@ def observe(params, arrays, stage, i, begins):
         scans[k] = scans[k - beams]
     grid = world_of(arrays, stage, i)
     scan(scans[:beams], robot, arrays.people[i], grid, stage, arrays.beams, params.lidar_range)
-    if begins:
+    if arrays.count[i, a.STEP] == 0:
         for k in range(beams, scans.shape[0]):
             scans[k] = scans[k - beams]
 
@@ -104,7 +105,7 @@ def begin(params, arrays, i, stage_number):
     stage = arrays.stages[arrays.count[i, a.STAGE]]
     build_level(params, arrays, stage, i)
     if not arrays.failed[i]:
-        observe(params, arrays, stage, i, True)
+        observe(params, arrays, stage, i)
 
 
 @kernel
@@ -182,7 +183,7 @@ def advance(params, arrays, i, action, stage_number):
     arrays.outcome[i, 1] = truncated
     arrays.outcome[i, 2] = success
     arrays.outcome[i, 3] = collision
-    observe(params, arrays, stage, i, False)
+    observe(params, arrays, stage, i)
     arrays.final_observation[i] = arrays.observation[i]
     arrays.final_goal[i, 0] = robot[a.GOAL_X]
     arrays.final_goal[i, 1] = robot[a.GOAL_Y]
