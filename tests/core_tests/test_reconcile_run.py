@@ -40,11 +40,11 @@ TABLE = [
     ("a gang that runs is running", make_run(started()), [pod(0), pod(1)], "Running", [], [], 1),
     ("a crash only bumps the attempt", make_run(running()), [failed(0), pod(1)], "Restarting", [], [], 2),
     ("a lost pod is not made anew", make_run(running()), [pod(0)], "Restarting", [], [], 2),
-    ("stale pods go before new ones come", make_run(started(attempt=2)), [failed(0), pod(1)], None, [], ["nav-1-1"], 2),
-    ("a stale pod that has just ended is left to the kubelet", make_run(started(attempt=2)), [pod(0, exit_code=1, finished=at(-14)), pod(1)], None, [], ["nav-1-1"], 2),
-    ("a stale pod that a sidecar keeps open is ended", make_run(started(attempt=2)), [pod(0, exit_code=1, finished=at(-15)), pod(1)], None, [], ["nav-1-0", "nav-1-1"], 2),
+    ("stale pods go before new ones come", make_run(started(attempt=2)), [failed(0), pod(1)], "Pending", [], ["nav-1-1"], 2),
+    ("a stale pod that has just ended is left to the kubelet", make_run(started(attempt=2)), [pod(0, exit_code=1, finished=at(-14)), pod(1)], "Pending", [], ["nav-1-1"], 2),
+    ("a stale pod that a sidecar keeps open is ended", make_run(started(attempt=2)), [pod(0, exit_code=1, finished=at(-15)), pod(1)], "Pending", [], ["nav-1-0", "nav-1-1"], 2),
     ("a failed run keeps the pod that tells why", make_run(running(conditions=ENDED)), [pod(0, exit_code=1, finished=at(-1)), pod(1)], None, [], ["nav-1-1"], 1),
-    ("stale pods are waited for", make_run(started(attempt=2)), [pod(1, deleting=at(60))], None, [], [], 2),
+    ("stale pods are waited for", make_run(started(attempt=2)), [pod(1, deleting=at(60))], "Pending", [], [], 2),
     ("finished pods of the last attempt stay", make_run(started(attempt=2)), [failed(0), failed(1)], "Pending", ["nav-2-0", "nav-2-1"], [], 2),
     ("older finished pods go", make_run(started(attempt=3)), [failed(0)], "Pending", ["nav-3-0", "nav-3-1"], ["nav-1-0"], 3),
     ("bad input fails the run", make_run(running()), [failed(0, exit_code=2), failed(1)], "Failed", [], [], 1),
@@ -164,6 +164,12 @@ def test_a_pod_that_cannot_confirm_its_end_is_forced():
     (deletion,) = reconcile(run, stuck, cluster_nodes={"worker-9": None}).delete
     assert deletion.force and deletion.uid == "uid-nav-1-1"
     assert reconcile(run, stuck, cluster_nodes={}).delete == ()
+
+
+def test_a_pod_that_is_overdue_on_a_node_that_is_well_is_waited_for_without_haste():
+    plan = reconcile(make_run(started(attempt=2)), pod(1, deleting=at(-3600)))
+    assert plan.requeue_after == 10 and not plan.delete
+    assert "waiting for pods of an earlier attempt" in plan.status.condition("Reconciling").message
 
 
 def test_a_terminating_pod_is_looked_at_again_when_it_could_be_forced():

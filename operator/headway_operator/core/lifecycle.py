@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from headway_api import load, names
-from headway_api.training_run import Metadata, Restarts, TrainingRun, TrainingRunStatus
+from headway_api.training_run import Metadata, TrainingRun, TrainingRunStatus
 
 from headway_operator.core import conditions, failure_policy, pods, times
 from headway_operator.core.observed import FORCE_AFTER, Child, Observed
 from headway_operator.core.plan import Deletion, Event, Manifest, Plan
 
 REFUSED_RETRY_SECONDS = 30.0
+FORCE_RETRY_SECONDS = 10.0  # a pod that is overdue on a node that is well: somebody's finalizer, or a slow kubelet
 CLOSING = timedelta(seconds=15)  # between the end of a container and that of its pod; usually one or two
 
 
@@ -94,9 +95,11 @@ def suspend(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
     return enter(run, "suspending", names.REASON_SUSPENDING, message, now).deleting(*deletions(waiting))
 
 
-def clear_away(seen: Observed, now: datetime) -> Plan:
+def clear_away(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
     """End what earlier attempts have left running: the next gang starts when they are gone."""
-    return _end(seen.stale, now)
+    message = f"waiting for pods of an earlier attempt to end; attempt {seen.attempt} starts then{_after(run)}"
+    plan, end = _enter_starting(run, message, now), _end(seen.stale, now)
+    return plan.deleting(*end.delete).waking_after(end.requeue_after)
 
 
 def restart(run: TrainingRun, seen: Observed, decision: failure_policy.Decision, now: datetime) -> Plan:
@@ -164,8 +167,8 @@ def refused(run: TrainingRun, message: str, now: datetime) -> Plan:
     old = status_of(run).condition(names.RECONCILING)
     is_news = old is None or old.reason != names.REASON_POD_REFUSED
     event = Event("Warning", names.REASON_POD_REFUSED, message) if is_news else None
-    state: conditions.State = "restarting" if _restarted(run) else "starting"
-    return enter(run, state, names.REASON_POD_REFUSED, message, now, event=event).waking_after(REFUSED_RETRY_SECONDS)
+    plan = _enter_starting(run, message, now, names.REASON_POD_REFUSED, event=event)
+    return plan.waking_after(REFUSED_RETRY_SECONDS)
 
 
 def deletions(children: Iterable[Child]) -> tuple[Deletion, ...]:
@@ -189,8 +192,8 @@ def forced(seen: Observed) -> tuple[Deletion, ...]:
 
 def next_forced(seen: Observed, now: datetime) -> float | None:
     """Return the seconds after which a terminating pod may have to be forced."""
-    moments = [pod.delete_at + FORCE_AFTER for pod in seen.unfinished if pod.delete_at]
-    return min((times.seconds_until(moment, now) for moment in moments), default=None)
+    waits = [(pod.delete_at + FORCE_AFTER - now).total_seconds() for pod in seen.unfinished if pod.delete_at]
+    return min((wait if wait > 0 else FORCE_RETRY_SECONDS for wait in waits), default=None)
 
 
 def _children(
@@ -222,27 +225,32 @@ def _gang_status(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
         changes = {"attempt_start_time": started, "attempt": seen.attempt}
         return enter(run, "running", names.REASON_RUNNING, message, now, event=event, **changes)
     reason, message = _waited_for(run, seen)
-    state: conditions.State = "restarting" if _restarted(run) else "starting"
-    return enter(run, state, reason, message, now, attempt=seen.attempt)
+    return _enter_starting(run, message, now, reason, attempt=seen.attempt)
 
 
 def _waited_for(run: TrainingRun, seen: Observed) -> tuple[str, str]:
-    """Return the reason of the first pod that waits for something, in the scheduler's or the kubelet's words."""
+    """Return reason and message of the first pod that waits for something, in the scheduler's or the kubelet's words;
+    without one, no reason and how many run."""
     for pod in seen.of("active"):
         reason, message = pod.waiting
         if reason and reason not in ("ContainerCreating", "PodInitializing"):
             known = names.REASON_UNSCHEDULABLE if reason == "Unschedulable" else names.REASON_WAITING
             return known, f"pod {pod.name}: {reason}: {message}"
     up = sum(pod.is_running or pod.fate == "succeeded" for pod in seen.current)
-    after = f" after {status_of(run).restarts.reason}" if _restarted(run) else ""
-    reason = names.REASON_RESTARTING if after else names.REASON_STARTING
-    return reason, f"{up} of {run.spec.nodes} pods run, attempt {seen.attempt}{after}"
+    return "", f"{up} of {run.spec.nodes} pods run, attempt {seen.attempt}{_after(run)}"
 
 
-def _restarted(run: TrainingRun) -> bool:
-    """Say whether the present attempt follows a failure."""
-    restarts: Restarts = status_of(run).restarts
-    return bool(restarts.not_before)
+def _enter_starting(run: TrainingRun, message: str, now: datetime, reason: str = "", **more: Any) -> Plan:
+    """Enter the state of a gang that does not run yet: starting, or restarting after a failure."""
+    if status_of(run).restarts.not_before:
+        return enter(run, "restarting", reason or names.REASON_RESTARTING, message, now, **more)
+    return enter(run, "starting", reason or names.REASON_STARTING, message, now, **more)
+
+
+def _after(run: TrainingRun) -> str:
+    """Say which failure the present attempt follows, if any."""
+    restarts = status_of(run).restarts
+    return f" after {restarts.reason}" if restarts.not_before else ""
 
 
 def _is_in(run: TrainingRun, kind: str, status: str) -> bool:

@@ -50,7 +50,7 @@ def _lifecycle(run: TrainingRun, seen: Observed, context: Context, now: datetime
 def _active(run: TrainingRun, seen: Observed, context: Context, now: datetime) -> Plan:
     """A run that is to be running, within its deadline."""
     if seen.stale:
-        return lifecycle.clear_away(seen, now)
+        return lifecycle.clear_away(run, seen, now)
     verdict = failure_policy.decide(run, seen, now)
     silence = failure_policy.decide_on_silence(run, context.observing_since, now)
     if decision := verdict or (silence if isinstance(silence, failure_policy.Decision) else None):
