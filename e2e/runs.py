@@ -70,5 +70,5 @@ def impostor_run(name: str, behaviour: str = "sleep", **spec: Any) -> Document:
 def finite_run(name: str, **spec: Any) -> Document:
     """Trains for about a minute, long enough to be disturbed, and ends well."""
     document = endless_run(name, **spec)
-    document["spec"]["train"]["totalSteps"] = 200_000
+    document["spec"]["train"]["totalSteps"] = 60_000
     return document

@@ -37,7 +37,7 @@ def offers(team: Team, node: str) -> str | None:
 @pytest.mark.disruptive
 @pytest.mark.kind
 def test_two_nodes_with_two_gpus_each_are_four_ranks_and_five_gpus_wait_with_a_reason(team, two_gpu_nodes):
-    too_many = team.apply(endless_run("greedy", gpusPerNode=5))
+    too_many = team.apply(endless_run("greedy", gpusPerNode=5, processesPerNode=1))
     name = team.apply(endless_run("four-ranks", nodes=2, gpusPerNode=2))
 
     pods = team.await_running(name, 2)

@@ -57,6 +57,13 @@ def test_the_trainer_trains_on_a_read_only_root_file_system(trainer, tmp_path):
     docker("run", *READ_ONLY, "-v", f"{tmp_path}:/spec:ro", trainer, "run", "/spec/run.json", "--out", "/tmp/out")
 
 
+def test_the_trainer_brings_its_kernels_compiled(trainer):
+    script = "cp -r /opt/headway/numba /tmp/numba && python -m headway.envs.nav.precompile"
+    settings = ["-e", "NUMBA_CACHE_DIR=/tmp/numba", "-e", "NUMBA_DEBUG_CACHE=1", "--entrypoint", "sh"]
+    said = docker("run", *READ_ONLY, *settings, trainer, "-c", script)
+    assert "data loaded from" in said and "data saved to" not in said
+
+
 def test_the_operator_starts_on_a_read_only_root_file_system_and_says_what_it_lacks(operator):
     command = ["docker", "run", *READ_ONLY, "-e", "HEADWAY_WORKERS=none", operator]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
