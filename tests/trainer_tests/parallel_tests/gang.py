@@ -1,15 +1,21 @@
-"""Starts ranks as processes of their own and waits for them. Run as a program it is one rank, training on LineEnv."""
+"""Ranks as processes of their own, forked from a server that has loaded torch already: one starts in milliseconds."""
 
 from __future__ import annotations
 
-import json
 import logging
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
+import tempfile
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["headway.train", "trainer_tests.line_env"])
 
 
 def free_port() -> int:
@@ -18,56 +24,72 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(world_size: int, *arguments: str, program: str = __file__) -> list[subprocess.Popen]:
-    """Start `program` once a rank, on one thread each, meeting on a free port of this machine."""
+class Rank:
+    """One rank: a call of `program(*arguments)` in a process of its own."""
+
+    def __init__(self, program: Callable[..., None], arguments: tuple[Any, ...], variables: dict[str, str]) -> None:
+        self.log = Path(tempfile.mkstemp(prefix="rank-")[1])
+        self.process = PROCESSES.Process(target=_run, args=(program, arguments, variables, str(self.log)))
+        self.process.start()
+
+    def wait(self, timeout_s: float) -> int:
+        """Return the exit code, negative for a signal; kill it if it takes too long."""
+        self.process.join(timeout_s)
+        assert self.process.exitcode is not None, f"still running after {timeout_s} s: {self.log.read_text()}"
+        return self.process.exitcode
+
+
+def _run(program: Callable[..., None], arguments: tuple[Any, ...], variables: dict[str, str], log: str) -> None:
+    os.environ.update(variables)
+    descriptor = os.open(log, os.O_WRONLY)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    try:
+        program(*arguments)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def start(world_size: int, program: Callable[..., None], *arguments: Any) -> list[Rank]:
+    """Call `program` once a rank; the ranks meet on a free port of this machine."""
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(world_size)}
-    paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"}
-    return [
-        subprocess.Popen(
-            [sys.executable, program, *arguments], env=os.environ | meeting | paths | {"RANK": str(rank)},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(world_size)
-    ]  # fmt: skip
+    return [Rank(program, arguments, meeting | {"RANK": str(rank)}) for rank in range(world_size)]
 
 
-def finish(ranks: list[subprocess.Popen], timeout_s: float = 60.0) -> list[tuple[int, str]]:
+def finish(ranks: list[Rank], timeout_s: float = 100.0) -> list[tuple[int, str]]:
     """Wait for all; return (exit code, output) of each, in rank order."""
     try:
-        return [(rank.wait(timeout_s), rank.stdout.read()) for rank in ranks]
+        return [(rank.wait(timeout_s), rank.log.read_text()) for rank in ranks]
     finally:
         for rank in ranks:
-            rank.kill()
-            rank.stdout.close()
+            rank.process.kill()
+            rank.log.unlink(missing_ok=True)
 
 
-def main(spec_json: str, folder: str, attempt: str, killed_at: str, victim: str) -> None:
-    """Train LineEnv; rank `victim` kills itself with SIGKILL at the end of update `killed_at` (0: never)."""
+def train_a_rank(env: str, wire: dict[str, Any], folder: Path, attempt: int, killed_at: int, victim: int) -> None:
+    """Train on env "line" or "nav"; rank `victim` ends itself with SIGKILL after update `killed_at` (0: never)."""
     from headway.envs import registry
     from headway.run_context import RunContext
     from headway.train import train
     from headway_api.train_spec import TrainSpec
     from trainer_tests.line_env import LineEnv
 
-    registry.make_vector_env = lambda spec, num_envs, offset, threads: LineEnv(num_envs, offset, spec.seed)
+    if env == "line":
+        registry.make_vector_env = lambda spec, num_envs, offset, threads: LineEnv(num_envs, offset, spec.seed)
     logging.basicConfig(level=logging.INFO)
     rank, calls = int(os.environ["RANK"]), 0
 
     def die_or_go_on() -> bool:  # asked once an update, before the save
         nonlocal calls
         calls += 1
-        if calls == int(killed_at) and rank == int(victim):
+        if calls == killed_at and rank == victim:
             os.kill(os.getpid(), signal.SIGKILL)
         return False
 
     run = RunContext(
-        namespace="here", name="run", uid="u1", attempt=int(attempt), out=Path(folder),
-        checkpoints=Path(folder) / "checkpoints", checkpoint_every_s=0.0, keep=2, rank=rank,
-        world_size=int(os.environ["WORLD_SIZE"]), threads=1,
+        namespace="here", name="run", uid="u1", attempt=attempt, out=folder, checkpoints=folder / "checkpoints",
+        checkpoint_every_s=0.0, keep=2, rank=rank, world_size=int(os.environ["WORLD_SIZE"]), threads=1,
     )  # fmt: skip
-    result = train(TrainSpec.model_validate(json.loads(spec_json)), run, die_or_go_on, lambda snapshot: None)
-    print(result.outcome, result.step)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    train(TrainSpec.model_validate(wire), run, die_or_go_on, lambda snapshot: None)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from headway.checkpoint import load_tensors
 from headway.checkpoint.lineage import search
+from headway_api.train_spec import TrainSpec
 from trainer_tests.conftest import line_spec
 from trainer_tests.parallel_tests import gang
 
@@ -14,9 +15,8 @@ UPDATE = 12 * 8
 SPEC = line_spec(totalSteps=UPDATE * 6)
 
 
-def train(folder, world_size, attempt=1, killed_at=0, victim=0, spec=SPEC):
-    wire = json.dumps(spec.to_wire())
-    return gang.start(world_size, wire, str(folder), str(attempt), str(killed_at), str(victim))
+def train(folder, world_size, attempt=1, killed_at=0, victim=0, spec=SPEC, env="line"):
+    return gang.start(world_size, gang.train_a_rank, env, spec.to_wire(), folder, attempt, killed_at, victim)
 
 
 def newest(folder):
@@ -30,16 +30,28 @@ def rows(folder):
     return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
 
 
+def nav_spec():
+    """People in clutter, on the real environment, in six updates of 12 environments."""
+    wire = SPEC.to_wire()
+    levels = {"world": {"clutter": {"sizeMeters": 5.0}}, "people": 2, "minGoalMeters": 1.0}
+    stages = [{"name": name, "levels": levels, "gate": {"successRate": 0.01, "episodes": 12}} for name in "ab"]
+    curriculum = {"stages": stages, "stopAfterLastGate": False}
+    env = {"nav": {"maxSteps": 15, "lidar": {"beams": 12}}}
+    return TrainSpec.model_validate(wire | {"curriculum": curriculum, "env": env})
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path, world_size):
+@pytest.mark.parametrize(("env", "world_size"), [("line", 1), ("line", 2), ("line", 3), ("nav", 2)])
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for code, output in gang.finish(train(whole, world_size)):
+    spec = nav_spec() if env == "nav" else SPEC
+    for code, output in gang.finish(train(whole, world_size, spec=spec, env=env)):
         assert code == 0, output
-    codes = [code for code, _ in gang.finish(train(killed, world_size, killed_at=4, victim=world_size - 1))]
+    dying = train(killed, world_size, killed_at=4, victim=world_size - 1, spec=spec, env=env)
+    codes = [code for code, _ in gang.finish(dying)]
     assert codes[-1] == -9 and 0 not in codes
     assert newest(killed).manifest.step == UPDATE * 3  # at most one interval is lost
-    for code, output in gang.finish(train(killed, world_size, attempt=2)):
+    for code, output in gang.finish(train(killed, world_size, attempt=2, spec=spec, env=env)):
         assert code == 0, output
         assert "not exact" not in output
     expected, result = newest(whole), newest(killed)
@@ -56,10 +68,10 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, world_size):
 @pytest.mark.slow
 def test_when_a_rank_dies_the_others_end_within_seconds(tmp_path):
     ranks = train(tmp_path, 3, killed_at=2, victim=1)
-    ranks[1].wait(60)
+    ranks[1].wait(100)
     died = time.monotonic()
-    results = gang.finish(ranks, timeout_s=20)
-    assert time.monotonic() - died < 10
+    results = gang.finish(ranks)
+    assert time.monotonic() - died < 30  # gloo itself would wait for minutes
     assert results[1][0] == -9
     assert all(code not in (0, -9) for code, _ in (results[0], results[2]))
 

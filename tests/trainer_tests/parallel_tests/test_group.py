@@ -1,8 +1,8 @@
-import sys
+import os
 
 import pytest
 import torch
-from headway.parallel import Group, join
+from headway.parallel import join
 from trainer_tests.parallel_tests import gang
 
 
@@ -15,23 +15,17 @@ def test_one_rank_is_the_identity():
         assert group.from_main(b"y") == b"y"
 
 
-@pytest.mark.slow
-def test_three_ranks_add_vote_and_pass_messages():
-    for code, output in gang.finish(gang.start(3, program=__file__)):
-        assert code == 0, output
-
-
-def main() -> None:
-    import os
-
+def check_group() -> None:
     rank = int(os.environ["RANK"])
     with join(rank, 3) as group:
-        assert isinstance(group, Group) and group.is_main == (rank == 0)
+        assert group.is_main == (rank == 0)
         assert group.sum_(torch.tensor([rank, 1])).tolist() == [3, 3]
         assert group.any(rank == 2, False) == [True, False]
         assert group.gather(b"ab"[:rank]) == [b"", b"a", b"ab"]
         assert group.from_main(b"main" if rank == 0 else b"ignored") == b"main"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@pytest.mark.slow
+def test_three_ranks_add_vote_and_pass_messages():
+    for code, output in gang.finish(gang.start(3, check_group)):
+        assert code == 0, output

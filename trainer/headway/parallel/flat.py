@@ -47,6 +47,6 @@ class FlatParameters:
 
     def clip_gradient(self, max_norm: float) -> Tensor:
         """Scale the gradients down to `max_norm` if they exceed it; return their norm before that, a scalar tensor."""
-        norm = torch.linalg.vector_norm(self.gradient)
+        norm: Tensor = torch.linalg.vector_norm(self.gradient)
         self.gradient.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
         return norm
