@@ -153,7 +153,7 @@ def _console() -> Console:
     try:
         from rich.console import Console
     except ImportError:
-        from headway.commands.extras import require
+        from headway.extras import require
 
         require("trainer")
         raise

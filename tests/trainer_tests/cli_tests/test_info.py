@@ -4,7 +4,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from headway.commands import extras
+from headway import extras
 from headway.commands.info import info
 from headway.errors import UserError
 from rich.console import Console

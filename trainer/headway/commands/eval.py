@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from headway.commands.extras import require
+from headway.extras import require
 from headway.errors import UserError
 from headway.launch.threads import available_cores, numba_cache, thread_environment
 from headway.local.folder import Folder

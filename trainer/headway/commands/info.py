@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from headway.commands.extras import EXTRAS, install_line, missing
+from headway.extras import EXTRAS, install_line, missing
 from headway.launch.threads import available_cores
 
 

@@ -13,7 +13,7 @@ from headway_api.training_run import TrainingRun
 from rich.console import Console
 from rich.text import Text
 
-from headway.commands.extras import require
+from headway.extras import require
 from headway.local import document
 from headway.local.attempt import Attempt, End, Ended
 from headway.local.folder import Folder
