@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from headway.extras import require
 from headway.errors import UserError
+from headway.extras import require
 from headway.launch.threads import available_cores, numba_cache, thread_environment
 from headway.local.folder import Folder
 from headway.units import count, shown
