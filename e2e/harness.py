@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import kindnodes
 import pytest
 import yaml
 from headway_api import names
@@ -196,7 +197,9 @@ def add_volume(cluster: Cluster, namespace: str, claim: str) -> None:
     if cluster.shared is None:
         return
     folder = cluster.shared / namespace
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists():  # of an earlier run on a cluster that was kept; the files are the trainer's user's
+        kindnodes.docker("exec", f"{cluster.kind}-control-plane", "rm", "-rf", f"/headway-shared/{namespace}")
+    folder.mkdir(parents=True)
     folder.chmod(0o777)  # hostPath knows no fsGroup, and the trainer is not root
     volume = {
         "metadata": {"name": f"{namespace}-{claim}", "labels": {VOLUME_LABEL: namespace}},

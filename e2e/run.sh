@@ -43,6 +43,7 @@ restart_operator() {
 
 finish() {
   status=$?
+  trap - EXIT
   [ -n "${E2E_KUBECONFIG_GIVEN:-}" ] || [ -n "${E2E_KEEP:-}" ] || "$CLUSTER_DIR/kind-down.sh" || true
   say "end-to-end suite: exit $status"
   exit $status
@@ -79,9 +80,11 @@ main() {
 
   local options=(-c pyproject.toml --rootdir . -o "pythonpath=e2e" --timeout 900 --durations 0 --durations-min 5 -p no:cacheprovider)
   # First what can run side by side; then, one after the other, what kills operators and nodes under everybody.
-  "$PYTHON" -m pytest "${options[@]}" -n 4 --dist load -m "not disruptive" e2e/suites "$@"
-  say "tests side by side: done"
-  "$PYTHON" -m pytest "${options[@]}" -m disruptive e2e/suites "$@"
+  local failed=0
+  "$PYTHON" -m pytest "${options[@]}" -n 4 --dist load -m "not disruptive" e2e/suites "$@" || failed=$?
+  say "tests side by side: exit $failed"
+  "$PYTHON" -m pytest "${options[@]}" -m disruptive e2e/suites "$@" || failed=$?
+  return $failed
 }
 
 main "$@"
