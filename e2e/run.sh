@@ -4,7 +4,7 @@
 #   E2E_KEEP=1             leave the cluster up afterwards, to look at or to run again in a minute
 #   E2E_KUBECONFIG=FILE    use this cluster and not kind; E2E_REGISTRY=host/path is then where its nodes pull from, and
 #                          E2E_STORAGE_CLASS its ReadWriteMany class. Tests that kill nodes and processes are left out.
-#   E2E_BASE_IMAGE, E2E_NODE_IMAGE, E2E_K8S_VERSION    see cluster/README or cluster/lib.sh
+#   E2E_BASE_IMAGE, E2E_NODE_IMAGE, E2E_K8S_VERSION    see cluster/README.md
 #
 # Never the ambient KUBECONFIG. What a failed test left in the cluster is written to .e2e/diagnostics/.
 . "$(dirname "$0")/cluster/lib.sh"
@@ -56,9 +56,12 @@ main() {
   rm -rf "$STATE/diagnostics"
   "$CLUSTER_DIR/engine.sh"
   BASE=$("$CLUSTER_DIR/base-image.sh")
+  # From nothing the node image takes minutes of compiling, and ours minutes of downloading: side by side.
+  if [ -z "$E2E_KUBECONFIG_GIVEN" ]; then "$CLUSTER_DIR/node-image.sh" >/dev/null & fi
   step "$OPERATOR built" build "$OPERATOR" Dockerfile.operator .
   step "$TRAINER built" build "$TRAINER" Dockerfile.trainer .
   step "$IMPOSTOR built" build "$IMPOSTOR" e2e/impostor/Dockerfile e2e/impostor
+  wait
   PATH=$("$CLUSTER_DIR/tools.sh"):$PATH
   trap finish EXIT
   if [ -n "$E2E_KUBECONFIG_GIVEN" ]; then
