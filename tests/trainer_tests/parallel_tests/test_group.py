@@ -1,9 +1,8 @@
-import os
-
 import pytest
 import torch
 from headway.parallel import join
 from trainer_tests.parallel_tests import gang
+from trainer_tests.parallel_tests.group_program import check_group
 
 
 def test_one_rank_is_the_identity():
@@ -13,16 +12,6 @@ def test_one_rank_is_the_identity():
         assert group.any(True, False) == [True, False]
         assert group.gather(b"x") == [b"x"]
         assert group.from_main(b"y") == b"y"
-
-
-def check_group() -> None:
-    rank = int(os.environ["RANK"])
-    with join(rank, 3) as group:
-        assert group.is_main == (rank == 0)
-        assert group.sum_(torch.tensor([rank, 1])).tolist() == [3, 3]
-        assert group.any(rank == 2, False) == [True, False]
-        assert group.gather(b"ab"[:rank]) == [b"", b"a", b"ab"]
-        assert group.from_main(b"main" if rank == 0 else b"ignored") == b"main"
 
 
 @pytest.mark.slow
