@@ -34,14 +34,17 @@ class Lidar(Contract):
 
 
 class Reward(Contract):
-    """Terms of the reward, summed at each step."""
+    """Terms of the reward, summed at each step.
 
-    goal: Float = described(10.0, "Added once, when the robot reaches the goal.", ge=0.0, le=1000.0)
-    collision: Float = described(-10.0, "Added once, when the robot hits something.", ge=-1000.0, le=0.0)
-    step: Float = described(-0.02, "Added at every step; makes the policy hurry.", ge=-10.0, le=0.0)
-    progress: Float = described(1.0, "Per metre that the straight distance to the goal shrinks.", ge=0.0, le=100.0)
+    Of the order of one: PPO clips one gradient norm for policy and value, and large returns would take it all.
+    """
+
+    goal: Float = described(2.0, "Added once, when the robot reaches the goal.", ge=0.0, le=1000.0)
+    collision: Float = described(-2.0, "Added once, when the robot hits something.", ge=-1000.0, le=0.0)
+    step: Float = described(-0.005, "Added at every step; makes the policy hurry.", ge=-10.0, le=0.0)
+    progress: Float = described(0.2, "Per metre that the straight distance to the goal shrinks.", ge=0.0, le=100.0)
     proximity: Float = described(
-        -0.1,
+        -0.02,
         "Per step, scaled from 0 at 0.3 m between footprint and obstacle to its full value at contact.",
         ge=-10.0,
         le=0.0,
