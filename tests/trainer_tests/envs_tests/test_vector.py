@@ -100,7 +100,7 @@ def test_nearness_costs_in_proportion(make_spec):
 
 
 def test_reaching_the_goal_terminates_with_success(make_spec):
-    env = env_at(make_spec(EMPTY, reward={"goal": 7.0, "step": 0.0}), x=8.5, speed=1.0)
+    env = env_at(make_spec(EMPTY, reward={"goal": 7.0, "step": 0.0, "progress": 1.0}), x=8.5, speed=1.0)
     step = env.step(act(1, 0))  # 0.5 m away; inside 0.35 m at the third of three substeps
     assert (bool(step.terminated), bool(step.truncated)) == (True, False)
     assert (bool(step.episodes.success), bool(step.episodes.collision)) == (True, False)
@@ -108,7 +108,7 @@ def test_reaching_the_goal_terminates_with_success(make_spec):
 
 
 def test_hitting_a_wall_terminates_with_a_collision(make_spec):
-    env = env_at(make_spec(EMPTY), x=9.6, goal=(1.0, 1.0), speed=1.0)
+    env = env_at(make_spec(EMPTY, reward={"collision": -10.0}), x=9.6, goal=(1.0, 1.0), speed=1.0)
     step = env.step(act(1, 0))  # footprint 0.15 m from the wall at x = 10, 0.2 m to go
     assert (bool(step.terminated), bool(step.episodes.success), bool(step.episodes.collision)) == (True, False, True)
     assert float(step.reward) < -9
