@@ -5,7 +5,6 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-export OMP_NUM_THREADS ?=
 
 .PHONY: help
 help: ## Show this list

@@ -63,8 +63,8 @@ def of_failed_ranks(records: Sequence[Record], exit_codes: Mapping[int, int], no
     """Return the outcome of a gang that a rank has ended. `exit_codes` by rank; negative ones are signals.
 
     The ranks that did not fail first fail too (a peer is gone), and one that is killed cannot say so. So whoever was
-    killed without a word is the cause, unless a rank's error is so old that the agent did the killing; else it is
-    the earliest error.
+    killed without a word is the cause, unless a rank's error is so old that the agent did the killing; then whoever
+    left without a note, as the watchdog does; else it is the earliest error.
     """
     errors = {r.rank: r for r in records if r.outcome == names.OUTCOME_FAILED}
     earliest = min(errors.values(), key=lambda record: record.time, default=None)
@@ -72,12 +72,12 @@ def of_failed_ranks(records: Sequence[Record], exit_codes: Mapping[int, int], no
     violent = {rank: number for rank, number in killed.items() if number != signal.SIGTERM}
     if violent and (earliest is None or now - earliest.time < AGENT_GRACE_S):
         return _killed(*min(violent.items()))
+    silent = {rank: code for rank, code in exit_codes.items() if code > 0 and rank not in errors}
+    if silent:
+        return _left(*min(silent.items()))
     if earliest is not None:
         whose = "" if earliest.exit_code == names.EXIT_BAD_INPUT else f"rank {earliest.rank}: "
         return Outcome(names.OUTCOME_FAILED, earliest.exit_code, error=whose + earliest.error)
-    left = {rank: code for rank, code in exit_codes.items() if code > 0}
-    if left:
-        return _left(*min(left.items()))
     return _killed(*min(killed.items()))
 
 

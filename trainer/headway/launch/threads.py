@@ -12,6 +12,8 @@ from pathlib import Path
 import headway
 
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+# Threads that wait for one another sleep instead of spinning: on a shared machine spinning starves the one they wait for.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -27,8 +29,8 @@ def available_cores(cpu_max: Path = CGROUP_CPU_MAX) -> int:
 
 def thread_environment(env: Mapping[str, str], ranks: int, cores: int) -> dict[str, str]:
     """Return the variables to set so that `ranks` processes share `cores` evenly; what the user has set stays."""
-    share = str(max(1, cores // ranks))
-    return {name: share for name in THREAD_VARIABLES if not env.get(name)}
+    wanted = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores // ranks))) | WAITING
+    return {name: value for name, value in wanted.items() if not env.get(name)}
 
 
 def rank_threads(env: Mapping[str, str]) -> int:
