@@ -60,6 +60,12 @@ test: lint unit integration ## All that takes minutes: style, types, architectur
 e2e: install ## Both images, a three-node kind cluster, the end-to-end suite
 	@e2e/run.sh
 
+.PHONY: prove
+prove: install ## What is too long for CI: three seeds of the four stages, and the depot where DEPOT_MAP names its map
+	@$(BIN)/python benchmarks/four_stages.py configs/default.yaml --seeds 0 1 2 --keep
+	@if [ -n "$(DEPOT_MAP)" ]; then $(BIN)/python benchmarks/four_stages.py configs/depot.yaml --map $(DEPOT_MAP) --keep; \
+	 else echo "DEPOT_MAP is not set: the depot is left out"; fi
+
 .PHONY: clean
 clean: ## Remove what the other targets made here (not the caches under ~/.cache/headway)
 	@rm -rf $(VENV) .e2e runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

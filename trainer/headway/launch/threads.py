@@ -12,7 +12,7 @@ from pathlib import Path
 import headway
 
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
-# Threads that wait for one another sleep instead of spinning: on a shared machine spinning starves the one they wait for.
+# Waiting threads sleep instead of spinning: on a shared machine spinning starves the one that they wait for.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
