@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (torch is large; the first time takes a few minutes)"
@@ -26,6 +26,7 @@ run: install ## Train configs/default.yaml through its four stages, here
 .PHONY: generate
 generate: install ## Write the CRDs and the rendered manifests from their sources
 	@$(BIN)/python -m headway_api.crd
+	@manifests/render.sh
 
 .PHONY: lint
 lint: install ## Style, architecture, types, generated files
@@ -45,16 +46,17 @@ format: install ## Format the code
 unit: install ## Unit tests
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m 'not integration' tests
 
-.PHONY: control-plane
-control-plane: ## Fetch or build the kube-apiserver and etcd of the integration tests
+.PHONY: tools
+tools: ## Fetch or build what tests need besides Python: helm, kube-apiserver, etcd
+	@e2e/cluster/tools.sh helm >/dev/null
 	@e2e/cluster/controlplane.sh >/dev/null
 
 .PHONY: integration
-integration: install control-plane ## Tests against a real kube-apiserver and etcd
+integration: install tools ## Tests against a real kube-apiserver and etcd
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -m integration tests
 
 .PHONY: test
-test: lint unit integration ## All that takes minutes: style, types, architecture, unit and integration tests
+test: lint tools unit integration ## All that takes minutes: style, types, architecture, unit and integration tests
 
 .PHONY: e2e
 e2e: install ## Both images, a three-node kind cluster, the end-to-end suite

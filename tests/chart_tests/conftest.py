@@ -31,7 +31,7 @@ def helm() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run helm with arguments. Without a binary: a failure in CI, elsewhere a skip that says how to get it."""
     binary = _find_helm()
     if binary is None:
-        message = "no helm on PATH or in the cache: run e2e/cluster/tools.sh helm"
+        message = "no helm on PATH or in the cache: run `make tools`"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)

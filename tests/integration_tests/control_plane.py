@@ -39,7 +39,7 @@ def find_binaries() -> Path:
     """The folder with kube-apiserver and etcd; never downloads or builds. Raises BinariesMissingError."""
     found = subprocess.run([BINARIES_SCRIPT, "--cached"], capture_output=True, text=True, check=False)
     if found.returncode == 3:
-        raise BinariesMissingError("no kube-apiserver and etcd in the cache: run `make control-plane` (minutes, once)")
+        raise BinariesMissingError("no kube-apiserver and etcd in the cache: run `make tools` (minutes, once)")
     if found.returncode != 0:
         raise BinariesMissingError(found.stderr.strip())
     return Path(found.stdout.strip())
