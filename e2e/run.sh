@@ -10,7 +10,7 @@
 . "$(dirname "$0")/cluster/lib.sh"
 cd "$REPO_DIR"
 
-PYTHON=${PYTHON:-$REPO_DIR/.venv/bin/python}
+PYTHON=$REPO_DIR/.venv/bin/python
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 PREFIX=${E2E_REGISTRY:+$E2E_REGISTRY/}
 OPERATOR=${PREFIX}headway-operator:$VERSION
