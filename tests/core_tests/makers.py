@@ -41,7 +41,14 @@ def make_run(status: dict[str, Any] | None = None, **spec: Any) -> TrainingRun:
 def running(attempt: int = 1, **more: Any) -> dict[str, Any]:
     """Status of a run whose gang has run for ten minutes."""
     began = text(at(-600))
-    status = {"attempt": attempt, "attemptStartTime": began, "startTime": began, "activeSince": began, **more}
+    status = {
+        "observedGeneration": 1,
+        "attempt": attempt,
+        "attemptStartTime": began,
+        "startTime": began,
+        "activeSince": began,
+        **more,
+    }
     status.setdefault("conditions", [condition(names.READY, "True", names.REASON_RUNNING)])
     return status
 

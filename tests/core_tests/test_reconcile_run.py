@@ -305,6 +305,19 @@ def test_an_edit_of_the_spec_is_observed():
     assert cluster.status["observedGeneration"] == 2
 
 
+def test_an_edit_after_the_end_is_observed_and_the_end_stays():
+    run = over(10)
+    run = run.model_copy(update={"metadata": run.metadata.model_copy(update={"generation": 2})})
+    status = reconcile(run, finished(0), finished(1)).status
+    assert (status.observed_generation, status.phase) == (2, run.status.phase)
+    assert [c.observed_generation for c in status.conditions] == [2]
+    assert true_conditions(status) == {names.FINISHED}
+
+
+def test_a_finished_run_stays_finished_though_its_spec_cannot_be_read_any_more():
+    assert lifecycle.reject(over(10), "spec.nodes: found 65: give a value of at most 64", NOW).is_empty
+
+
 def test_each_change_is_told_by_one_event():
     cluster, events = FakeCluster.of(nodes=1), []
     for action in (None, cluster.start_pods, lambda: cluster.complete_pod("nav-1-0")):

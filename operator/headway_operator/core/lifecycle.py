@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,6 +57,8 @@ def enter(
 
 def reject(run: TrainingRun, problem: str, now: datetime) -> Plan:
     """The spec cannot be carried out. Nothing is made; pods that are there are left alone."""
+    if status_of(run).is_true(names.FINISHED):
+        return Plan()  # what has ended stays so, also where a newer operator cannot read its spec any more
     is_news = not _is_in(run, names.SPEC_VALID, "False")
     event = Event("Warning", names.REASON_INVALID_SPEC, problem) if is_news else None
     # Not Finished: a claim can be replaced and an operator updated, and then the run goes on.
@@ -138,6 +141,7 @@ def succeed(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
 def tidy(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
     """After the end: nothing runs on, and finished pods go when their time is over. The run itself stays."""
     plan = _end(seen.unfinished, now).deleting(*deletions(seen.outdated))
+    plan = replace(plan, status=_observed(run))
     ttl, ended = run.spec.ttl_seconds_after_finished, times.from_text(status_of(run).completion_time)
     if ttl is None or ended is None or not seen.pods:
         return plan
@@ -145,6 +149,15 @@ def tidy(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
     if now >= due:
         return plan.deleting(*deletions(seen.pods))
     return plan.waking_after(times.seconds_until(due, now))
+
+
+def _observed(run: TrainingRun) -> TrainingRunStatus | None:
+    """Return the status as having seen an edit after the end: until then kstatus takes the run for moving."""
+    status, generation = status_of(run), run.metadata.generation
+    if status.observed_generation == generation:
+        return None
+    conditions = [c.model_copy(update={"observed_generation": generation}) for c in status.conditions]
+    return status.model_copy(update={"observed_generation": generation, "conditions": conditions})
 
 
 def back_off(run: TrainingRun, now: datetime) -> Plan | None:
