@@ -54,7 +54,8 @@ def training_run_crd() -> Schema:
             "kind": {"type": "string", "description": names.TRAINING_RUN},
             "metadata": {"type": "object"},
             "spec": _spec_schema(),
-            "status": structural(TrainingRunStatus),
+            # -1 until the operator has looked: without it kstatus takes a run without status for one that is ready.
+            "status": structural(TrainingRunStatus) | {"default": {"observedGeneration": -1}},
         },
         "x-kubernetes-validations": [_NAME_RULE],
     }

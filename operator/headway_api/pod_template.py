@@ -22,6 +22,8 @@ SYSTEM_PATHS = (
     "/bin", "/dev", "/etc", "/headway", "/home", "/lib", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin", "/sys",
     "/tmp", "/usr", "/var",
 )  # fmt: skip
+# The old way to choose an AppArmor profile, Unconfined too: API servers honour it still.
+APPARMOR_PREFIX = "container.apparmor.security.beta.kubernetes.io/"
 LABEL_VALUE = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
@@ -182,10 +184,13 @@ class VolumeMount(Contract):
     rules = (
         Rule(
             cel="!self.mountPath.contains('..') && self.mountPath != '/' && "
+            "!self.mountPath.contains('//') && !self.mountPath.contains('/./') && "  # /./etc is /etc
             f"!{list(SYSTEM_PATHS)}.exists(p, self.mountPath == p || self.mountPath.startsWith(p + '/'))",
             holds=lambda m: (
                 ".." not in m.mount_path
                 and m.mount_path != "/"
+                and "//" not in m.mount_path
+                and "/./" not in m.mount_path
                 and not any(m.mount_path == p or m.mount_path.startswith(p + "/") for p in SYSTEM_PATHS)
             ),
             message="mountPath must not cover a path of the system or of Headway: choose one such as /data",
@@ -206,7 +211,7 @@ class PodTemplate(Contract):
     tolerations: list[Toleration] = described([], "Taints that the pods tolerate.", max_length=32)
     affinity: dict[str, Any] | None = Field(
         None,
-        description="Affinity as in a Pod, checked when pods are made; a change waits for the next attempt.",
+        description="Affinity as in a Pod; the API server checks it when pods are made.",
         json_schema_extra={"x-headway-form": "opaque"},
     )
     env: list[EnvVar] = described([], "Environment variables.", max_length=64)
@@ -230,6 +235,12 @@ class PodTemplate(Contract):
             holds=lambda m: not any(k.startswith("headway.dev/") for k in (*m.labels, *m.annotations)),
             message="labels and annotations under headway.dev/ are Headway's own: use another prefix",
             field="labels",
+        ),
+        Rule(
+            cel=f"self.annotations.all(k, !k.startsWith('{APPARMOR_PREFIX}'))",
+            holds=lambda m: not any(k.startswith(APPARMOR_PREFIX) for k in m.annotations),
+            message="annotations must not choose an AppArmor profile: the runtime's own is kept",
+            field="annotations",
         ),
         Rule(
             cel="self.volumeMounts.all(m, self.volumes.exists(v, v.name == m.name))",

@@ -148,6 +148,16 @@ class TrainingRunSpec(Contract):
             message="train.algo.ppo.minibatchSize must be a multiple of the number of ranks (nodes * processesPerNode)",
             field="train.algo.ppo.minibatchSize",
         ),
+        Rule(
+            cel="!(self.gpuResource in self.podTemplate.resources.limits) && "
+            "!(self.gpuResource in self.podTemplate.resources.requests)",
+            holds=lambda m: (
+                m.gpu_resource not in m.pod_template.resources.limits
+                and m.gpu_resource not in m.pod_template.resources.requests
+            ),
+            message="podTemplate.resources must not name the GPUs: gpusPerNode sets how many, gpuResource which",
+            field="podTemplate.resources",
+        ),
     )
 
 
@@ -186,7 +196,7 @@ class Restarts(Contract):
 class TrainingRunStatus(Contract):
     """Observed state. Each top-level key has one writer: progress the progress server, the rest the reconciler."""
 
-    observed_generation: Int = described(0, "Generation of the spec that this is about.", ge=0)
+    observed_generation: Int = described(0, "Generation of the spec that this is about; -1 before the first.", ge=-1)
     phase: str = described("", "For people; programs read conditions.", max_length=32)
     conditions: list[Condition] = Field(
         default_factory=list,

@@ -43,6 +43,14 @@ def test_a_key_that_stands_twice_is_refused_with_its_line() -> None:
         parse_yaml("a: 1\na: 2\n")
 
 
+@pytest.mark.parametrize("kind", ["requests", "limits"])
+def test_gpus_are_asked_for_in_one_place_only(kind: str) -> None:
+    run = small_run()
+    run["spec"] |= {"gpusPerNode": 1, "podTemplate": {"resources": {kind: {"nvidia.com/gpu": 2}}}}
+    with pytest.raises(SpecError, match="must not name the GPUs: gpusPerNode sets how many"):
+        validate(run)
+
+
 @pytest.mark.parametrize("text", ["a: [1", "a: &x [*x]\n---\nb: 1", "\tx: 1", "a: !!python/object:os.system {}"])
 def test_what_is_not_one_plain_document_is_refused_without_a_traceback(text: str) -> None:
     with pytest.raises(SpecError):

@@ -31,6 +31,9 @@ def privileges(**fields):
 
 # Everything that a hostile template has ever smuggled into a pod (anchors: reliability, security).
 ATTACKS = {
+    "AppArmor profile": lambda pod: pod["metadata"].update(
+        annotations={"container.apparmor.security.beta.kubernetes.io/trainer": "unconfined"}
+    ),
     "host network": spec(hostNetwork=True),
     "host PID": spec(hostPID=True),
     "host IPC": spec(hostIPC=True),

@@ -270,9 +270,11 @@ def test_pods_are_admitted_where_restricted_is_enforced(api: Api) -> None:
 
 
 def test_an_edit_that_a_gang_cannot_honour_is_refused_and_others_are_observed(api: Api) -> None:
-    running_gang(api)
+    running_gang(api, podTemplate={"affinity": {"nodeAffinity": {}}})
     with pytest.raises(AssertionError, match="nodes is fixed once the run exists"):
         api.patch_run("nav", nodes=1)
+    with pytest.raises(AssertionError, match="podTemplate is fixed once the run exists"):  # its schema is open
+        api.patch_run("nav", podTemplate={"affinity": {"podAffinity": {}}})
     api.patch_run("nav", failurePolicy={"maxRestarts": 7})
     generation = api.run()["metadata"]["generation"]
     wait_for(lambda: api.status()["observedGeneration"] == generation, "the edit is observed")

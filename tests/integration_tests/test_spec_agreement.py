@@ -70,6 +70,11 @@ def api(api_client: client.ApiClient) -> client.ApiClient:
     return api_client
 
 
+def test_a_run_that_nobody_has_looked_at_yet_is_not_taken_for_a_ready_one(api: client.ApiClient) -> None:
+    _, made = post(api, RUNS + "?dryRun=All", json.dumps(small_run()), "application/json")
+    assert made["status"]["observedGeneration"] == -1 and made["metadata"]["generation"] == 1
+
+
 def test_at_least_200_valid_documents_are_taken_by_both(api: client.ApiClient) -> None:
     count: Counter[bool] = Counter()
 

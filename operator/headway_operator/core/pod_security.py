@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from headway_api import names
+from headway_api.pod_template import APPARMOR_PREFIX
 
 _SPEC_FIELDS = frozenset(
     {
@@ -57,12 +58,19 @@ def violations(pod: dict[str, Any]) -> list[str]:
     """Return what is wrong with the pod, in sentences; nothing, if it may be made."""
     spec = pod.get("spec", {})
     return [
+        *_annotations(pod.get("metadata", {}).get("annotations", {})),
         *_unknown("spec", spec, _SPEC_FIELDS),
         *_pod(spec),
         *(problem for volume in spec.get("volumes", []) for problem in _volume(volume)),
         *(problem for toleration in spec.get("tolerations", []) for problem in _toleration(toleration)),
         *_containers(spec.get("containers", [])),
     ]
+
+
+def _annotations(annotations: dict[str, str]) -> Iterator[str]:
+    for key in sorted(annotations):
+        if key.startswith(APPARMOR_PREFIX):
+            yield f"annotation {key} is not allowed: the runtime's own profile is kept"
 
 
 def _unknown(where: str, thing: dict[str, Any], allowed: frozenset[str]) -> Iterator[str]:
