@@ -94,6 +94,17 @@ def test_metrics_after_the_checkpoint_are_cut_back(line_env, context):
     assert [row["step"] for row in rows(run)] == [UPDATE, UPDATE * 2, UPDATE * 3, UPDATE * 4]
 
 
+def test_a_superseded_attempt_that_starts_late_leaves_the_metrics_alone(line_env, context):
+    train(line_spec(), context(), after(1), ignore)
+    run = context(attempt=3)
+    train(line_spec(), run, after(1), ignore)
+    (run.out / "metrics.jsonl").open("a").write(json.dumps({"step": UPDATE * 3}) + "\n")  # attempt 3 goes on
+    before = (run.out / "metrics.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match="attempt 3 has superseded this one"):
+        train(line_spec(), context(attempt=2), never, ignore)
+    assert (run.out / "metrics.jsonl").read_bytes() == before
+
+
 def test_a_complete_run_that_is_started_again_trains_nothing(line_env, context):
     spec = line_spec(totalSteps=UPDATE * 2)
     run = context()

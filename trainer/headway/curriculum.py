@@ -140,4 +140,7 @@ class GateWindow:
         for name, tensor in self.get_state().items():
             if name not in state or state[name].shape != tensor.shape or state[name].dtype != tensor.dtype:
                 raise ValueError(f"the gate's window {name!r} is missing or of another shape or type")
+        if bool((state["outcome"] > 1).any()) or bool((state["ended"] < 0).any()):
+            raise ValueError("the gate's window holds a number that no episode has")
+        for name, tensor in self.get_state().items():
             tensor.copy_(state[name])

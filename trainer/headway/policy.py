@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from headway_api.train_spec import TrainSpec
-from pydantic import ValidationError
 from torch import Tensor
 
 from headway import checkpoint
@@ -41,7 +40,7 @@ def load_policy(path: Path) -> Policy:
         found = checkpoint.verify(path) if (path / checkpoint.FILE).is_file() else _newest(path)
         weights = checkpoint.load_tensors(found.directory / MODEL)
         return _policy(found.manifest.train_spec(), found.manifest.step, weights, found.directory)
-    except (ValidationError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:  # pydantic's and JSON's are ValueErrors
         raise CheckpointError(f"{path}: no policy can be loaded: {error}") from None
 
 

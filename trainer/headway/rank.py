@@ -39,8 +39,8 @@ def main(train: Train, folder: Path) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for whoever owns the launcher
     signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     faulthandler.enable()
-    notes.begin(rank)
     threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    notes.begin(rank)  # after that: with a launcher that is gone already, its folder is gone too, and this raises
     record = _train(train, rank, stop=lambda: terminated.is_set() or notes.asked_to_stop())
     notes.leave(record)
     return record.exit_code

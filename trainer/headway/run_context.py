@@ -29,8 +29,8 @@ class RunContext:
     keep: int = 3
     """How many of the newest whole checkpoints are kept."""
     resume: str = "auto"
-    """"auto" goes on from the newest whole checkpoint, "never" refuses to find one, else a path of a step-* directory
-    or of a root of them."""
+    """"auto" goes on from the newest whole checkpoint, "never" begins anew, a path (of a step-* directory, or of a root
+    of them) says where to begin; the last two are for a run's first attempt, later ones go on from its own."""
     rank: int = 0
     world_size: int = 1
     threads: int = 2

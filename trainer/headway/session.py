@@ -100,10 +100,11 @@ class Session:
             self.observation = self.env.reset()
         else:
             self._restore(found)
-            self.tracker.resume(self.step, found.manifest.tracker)
         if self.group.is_main and not self.finished:
             self.store.fence(found.directory if found else None)
         self.group.any(False)  # nobody trains before the fence stands
+        if found is not None:  # not before: a leftover of an older attempt would cut the rows of the one that trains
+            self.tracker.resume(self.step, found.manifest.tracker)
 
     def save_is_due(self) -> bool:
         """Say whether it is time for a checkpoint by rank 0's clock; never on other ranks."""
@@ -141,7 +142,13 @@ class Session:
         choice, refusal = (self.group.from_main(text.encode()).decode() for text in (choice, refusal))
         if refusal:
             raise CheckpointError(refusal)
-        return Found(Path(choice), checkpoint.read_manifest(Path(choice))) if choice else None
+        try:
+            return Found(Path(choice), checkpoint.read_manifest(Path(choice))) if choice else None
+        except ValueError as error:
+            raise CheckpointError(
+                f"{choice}, which rank 0 goes on from, cannot be read by rank {self.group.rank}: {error}: nodes need "
+                "storage that all of them share; set checkpoint to a volume with access mode ReadWriteMany"
+            ) from None
 
     def _choose(self) -> Found | None:
         passed_over: list[str] = []
@@ -179,7 +186,7 @@ class Session:
             self.env.set_state(_below("env.", own))
             self.window.set_state(_below("window.", own))
             self.counts = Counts(*self.group.sum_(self.window.counts()).tolist())
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, RuntimeError) as error:  # torch's own, where ranks' tensors do not fit together
             raise CheckpointError(f"{found.directory} does not fit this run: {error}") from None
         self.parent = found.directory.name
         self.saved = CheckpointRef(found.manifest.step, found.directory, found.manifest.saved_at)

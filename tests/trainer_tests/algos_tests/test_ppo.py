@@ -2,6 +2,7 @@ import pytest
 import torch
 from headway.algos.ppo import PPO
 from headway.envs.protocol import EpisodeEnds, Step
+from headway.errors import SpecError
 from headway.networks import build_actor_critic
 from headway.parallel import Group
 from headway_api.train_spec import Network, Ppo
@@ -100,11 +101,21 @@ def test_the_learning_rate_falls_with_what_is_left():
     assert ppo.optimiser.param_groups[0]["lr"] == 0.0025
 
 
-def test_a_loss_that_is_not_finite_ends_training_with_the_update_named():
+def test_a_loss_that_is_not_finite_ends_training_with_field_and_update_named():
     ppo = make()
     next_features = fill(ppo, LineEnv(4), 3)
     ppo.rollout.reward[0, 0] = float("nan")
-    with pytest.raises(FloatingPointError, match="update 0"):
+    with pytest.raises(
+        SpecError, match=r"^train\.algo\.ppo\.learningRate: 0\.0003: the loss of update 0 is not finite"
+    ):
+        ppo.update(next_features, 1.0)
+
+
+def test_a_gradient_that_is_not_finite_ends_training_before_it_can_be_saved():
+    ppo = make()
+    next_features = fill(ppo, LineEnv(4), 3)
+    ppo.network.log_std.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(SpecError, match="the gradient of update 0 is not finite"):
         ppo.update(next_features, 1.0)
 
 

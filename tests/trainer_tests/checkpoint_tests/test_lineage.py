@@ -119,10 +119,40 @@ def test_the_same_attempt_started_again_by_hand_goes_on(tmp_path):
 def test_beginning_anew_sets_aside_what_was_there(tmp_path):
     store(tmp_path).fence(None)
     old = write(tmp_path, 10)
-    assert choose(tmp_path, "u1", "never", []) is None
-    store(tmp_path, attempt=2).fence(None)
+    assert choose(tmp_path, "u2", "never", []) is None
+    store(tmp_path, uid="u2").fence(None)
     assert not old.exists() and (tmp_path / "set-aside-1" / old.name / "manifest.json").is_file()
-    assert search(tmp_path, "u1", []) is None
+    assert search(tmp_path, "u2", []) is None
+
+
+def test_never_is_for_the_first_attempt_and_a_restart_goes_on(tmp_path):
+    store(tmp_path).fence(None)
+    assert choose(tmp_path, "u1", "never", []) is None  # killed before it saved
+    own = write(tmp_path, 10)
+    found = choose(tmp_path, "u1", "never", [])
+    assert found is not None and found.directory == own
+
+
+def test_a_run_that_another_of_its_name_has_set_aside_saves_no_more(tmp_path):
+    store(tmp_path).fence(None)
+    write(tmp_path, 10)
+    store(tmp_path, uid="u2").fence(None)  # made anew under the same name, while the old pod still saves
+    with pytest.raises(CheckpointError, match=r"run u2 has begun anew in place of this one \(u1\)"):
+        write(tmp_path, 20)
+    assert write(tmp_path, 5, uid="u2").is_dir()
+    assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-000000005.a1"]
+
+
+def test_a_path_is_where_the_first_attempt_begins_and_later_it_is_said_to_be_passed_over(tmp_path):
+    source, own = write(tmp_path / "source", 10), tmp_path / "own"
+    log = []
+    found = choose(own, "u2", str(source), log)
+    assert found is not None and (found.directory, log) == (source, [])
+    store(own, uid="u2").fence(source)
+    mine = write(own, 20, uid="u2")
+    found = choose(own, "u2", str(source), log)
+    assert found is not None and found.directory == mine
+    assert log == [f"{source} passed over: only a first attempt begins there, and this run has checkpoints of its own"]
 
 
 def test_the_latest_attempt_is_known_from_fences_and_from_checkpoints(tmp_path):

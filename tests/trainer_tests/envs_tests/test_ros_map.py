@@ -170,3 +170,31 @@ def test_real_maps_can_be_driven(name, make_spec):
         pytest.skip(f"{path}: real maps are not here; HEADWAY_SHARED_DATA names the folder that holds maps/")
     spec = make_spec(map_levels(path, minGoalMeters=2.0, maxGoalMeters=8.0), robot={"radiusMeters": 0.15})
     assert evaluate(BASELINES["astar"](), spec, 0, "test", 60).success.value >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.pgm", b"P5\n12"),
+        ("m.pgm", b"P5\n" + b"1" * 40),
+        ("m.pgm", b"P5\n2 2\n99999\n"),
+        ("m.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"),
+    ],
+)
+def test_an_image_that_is_none_of_map_servers_is_one_clear_error(tmp_path, name, content):
+    path = write_map(tmp_path, [[255]])
+    path.write_text(path.read_text().replace("m.pgm", name))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SpecError, match=r"image: .*cannot be read as a \.pgm or \.png image") as error:
+        load_map(path)
+    assert "Ghostscript" not in str(error.value)  # not even looked for
+
+
+@pytest.mark.parametrize(
+    "text", ["made: 2024-99-99", "[" * 3000, "resolution: 1" + "0" * 400, "origin: [1" + "0" * 400 + ", 0, 0]"]
+)
+def test_yaml_that_python_cannot_hold_is_one_clear_error(tmp_path, text):
+    path = write_map(tmp_path, [[255]])
+    path.write_text(path.read_text() + text + "\n")
+    with pytest.raises(SpecError):
+        load_map(path)

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -221,6 +222,32 @@ def test_state_of_another_size_is_refused(make_spec):
     state = NavVectorEnv(make_spec(EMPTY), 3).get_state()
     with pytest.raises(ValueError, match="robot"):
         NavVectorEnv(make_spec(EMPTY), 4).set_state(state)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("count", (0, a.STAGE), 7),
+        ("count", (0, a.EPISODE), -1),
+        ("legs", (0, 0), -1),
+        ("robot", (1, a.X), 1e6),
+        ("robot", (1, a.GOAL_Y), -3.0),
+        ("robot", (1, a.SPEED), 1e9),
+        ("robot", (1, a.HEADING), math.nan),
+        ("people", (2, 0, a.TARGET_X), 40.0),
+        ("people", (2, 0, a.PERSON_X), -2.0e6),
+        ("observation", (0, 9), math.inf),
+        ("stage", (), 1),
+    ],
+)
+def test_state_that_no_episode_can_have_is_refused(make_spec, name, place, value):
+    env = NavVectorEnv(make_spec(CROWDED), 3)
+    env.reset()
+    state = env.get_state()
+    env.set_state({key: tensor.clone() for key, tensor in state.items()})
+    state[name][place] = value
+    with pytest.raises(ValueError, match="environment state"):
+        env.set_state(state)
 
 
 def test_state_is_small(make_spec):

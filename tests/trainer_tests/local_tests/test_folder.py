@@ -18,6 +18,14 @@ def test_a_new_folder_gives_the_run_an_identity_and_keeps_it(tmp_path):
     assert load.load_run(folder.document) == first
 
 
+def test_a_run_that_begins_anew_has_another_identity_so_that_only_restarts_of_it_go_on(tmp_path):
+    folder = Folder(tmp_path)
+    folder.write(folder.adopt(run()))
+    wire = run().to_wire()
+    wire["spec"]["checkpoint"] = {"resume": "never"}
+    assert folder.adopt(load.validate(wire)).metadata.uid not in ("", folder.read().metadata.uid)
+
+
 def test_another_runs_folder_is_refused_by_name(tmp_path):
     folder = Folder(tmp_path)
     folder.write(run())

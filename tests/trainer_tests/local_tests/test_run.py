@@ -78,6 +78,13 @@ def test_a_run_goes_through_its_stages_and_says_what_comes_next(headway):
     assert run.status().progress.step == 20000
 
 
+def test_a_run_that_begins_anew_announces_its_stages_again(headway):
+    headway().wait()
+    code, said = headway("--resume", "never").wait()
+    assert code == 0
+    assert "stage 1/2 empty passed" in said
+
+
 def test_a_complete_run_ends_at_once_and_says_so(headway):
     headway().wait()
     code, said = headway().wait()

@@ -74,3 +74,16 @@ def test_a_row_is_with_the_operating_system_when_log_returns(tmp_path):
     tracker.log(1, {"a": 1.0})
     assert (tmp_path / "m.jsonl").read_bytes() == encode(1, {"a": 1.0})
     tracker.close()
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_what_a_leftover_of_an_earlier_attempt_writes_is_in_nobodys_way(tmp_path, anew):
+    leftover, successor = JsonLines(tmp_path / "m.jsonl"), JsonLines(tmp_path / "m.jsonl")
+    leftover.log(1, {})
+    if not anew:
+        successor.resume(1, {})
+    successor.log(2, {})
+    leftover.log(2, {"a": 5.0})
+    assert (tmp_path / "m.jsonl").read_bytes() == (b"" if anew else encode(1, {})) + encode(2, {})
+    leftover.close()
+    successor.close()

@@ -61,6 +61,11 @@ FAILURES = {
         (1, "rank 0: ValueError: nan"),
     ),
     "SIGTERM alone is named": ([], {0: -signal.SIGTERM}, (143, "rank 0: killed by SIGTERM")),
+    "a rank that left without a note comes before the errors that follow": (
+        [failed(0, NOW - 1, CLOSED)],
+        {0: 1, 1: 74},
+        (74, "rank 1: no update completed within stallSeconds; its stacks are in the log"),
+    ),
     "bad input is not the rank's affair": (
         [failed(1, NOW - 1, "train.numEnvs: 5: choose 6", code=2)],
         {1: 2},

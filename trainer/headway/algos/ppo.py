@@ -13,6 +13,7 @@ from headway import randomness
 from headway.algos.protocol import Featurise
 from headway.algos.rollout import Rollout
 from headway.envs.protocol import Step
+from headway.errors import SpecError
 from headway.networks import ActorCritic, gaussian_entropy, gaussian_log_prob
 from headway.parallel import FlatParameters, Group
 from headway.returns import gae
@@ -110,7 +111,7 @@ class PPO:
                 self._backward({name: tensor[index] for name, tensor in batch.items()})
                 statistics = dict(zip(STATISTICS, self.flat.extra.tolist(), strict=True))
                 if not all(map(math.isfinite, statistics.values())):
-                    raise FloatingPointError(f"loss of update {self.updates} is not finite: try a lower learningRate")
+                    raise self._diverged("loss")
                 # Averaged over ranks before, so that all of them decide alike.
                 if 0 < 1.5 * self.spec.target_kl < statistics["ppo/approx_kl"]:
                     return self._metrics(totals, steps, norms)
@@ -141,7 +142,14 @@ class PPO:
             self.flat.extra.copy_(torch.stack((policy_loss, value_loss, kl, outside)))
             self.group.sum_(self.flat.buffer).div_(self.group.world_size)
 
+    def _diverged(self, what: str) -> SpecError:
+        """Return the user's error: from a checkpoint training would diverge again, bit for bit, so it is permanent."""
+        fix = f"the {what} of update {self.updates} is not finite: lower it"
+        return SpecError("train.algo.ppo.learningRate", self.spec.learning_rate, fix)
+
     def _metrics(self, totals: Tensor, steps: int, norms: Tensor) -> dict[str, float]:
+        if not bool(torch.isfinite(norms)):  # before anything is saved
+            raise self._diverged("gradient")
         means = (totals / max(steps, 1)).tolist()
         return dict(zip(STATISTICS, means, strict=True)) | {
             "ppo/gradient_norm": float(norms) / max(steps, 1),

@@ -80,17 +80,22 @@ def lineage(positions: Iterable[Position], parents: dict[int, Position | None]) 
     return accepted
 
 
-def read_fences(root: Path, uid: str) -> dict[int, Position | None]:
-    """Return this run's fences, as `lineage` wants them; unreadable and foreign ones are left out."""
-    fences: dict[int, Position | None] = {}
+def all_fences(root: Path) -> list[Fence]:
+    """Return the fences of every run that left some; unreadable ones are left out."""
+    fences: list[Fence] = []
     for path in (root / FENCES).glob("a*.json") if (root / FENCES).is_dir() else ():
         try:
             fence = Fence.model_validate_json(path.read_bytes()[:65536])
         except (ValidationError, OSError):
             continue
-        if fence.uid == uid and path.name == f"a{fence.attempt}.json":
-            fences[fence.attempt] = Position.parse(fence.parent)
+        if path.name == f"a{fence.attempt}.json":
+            fences.append(fence)
     return fences
+
+
+def read_fences(root: Path, uid: str) -> dict[int, Position | None]:
+    """Return this run's fences, as `lineage` wants them."""
+    return {fence.attempt: Position.parse(fence.parent) for fence in all_fences(root) if fence.uid == uid}
 
 
 def latest_attempt(root: Path) -> int:
@@ -109,13 +114,16 @@ def positions_under(root: Path) -> list[Position]:
 def choose(root: Path, uid: str, resume: str, log: list[str]) -> Found | None:
     """Return the checkpoint to go on from, None to begin anew; `resume` is "auto", "never" or a path.
 
-    A path is where the first attempt of the run begins; later ones go on from the run's own. What was passed over, and
+    "never" and a path say how the first attempt of the run begins; later ones go on from the run's own: a restart or a
+    suspension must not cost what has been trained. What was passed over, and
     why, is appended to `log`. Raises CheckpointError if what is there must not or cannot be used.
     """
-    if resume == "never":
+    if resume == "never" and not read_fences(root, uid):
         return None
     found = search(root, uid, log)
-    if found is not None or resume == "auto":
+    if found is not None and resume not in ("auto", "never"):
+        log.append(f"{resume} passed over: only a first attempt begins there, and this run has checkpoints of its own")
+    if found is not None or resume in ("auto", "never"):
         return found
     path = Path(resume)
     if (path / FILE).is_file():
@@ -148,7 +156,7 @@ def search(root: Path, uid: str | None, log: list[str]) -> Found | None:
         if uid is not None and found.manifest.uid != uid:
             raise CheckpointError(
                 f"checkpoints under {root} are of another run of this name (uid {found.manifest.uid}, this run's is "
-                f"{uid}): move them away, choose another name, or set resume to never or to the path to go on from"
+                f"{uid}): move them away, choose another name, or set resume to never, which sets them aside"
             )
         return found
     return None

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from headway.checkpoint.lineage import FENCES, Fence, Position, lineage, positions_under, read_fences
+from headway.checkpoint.lineage import FENCES, Fence, Position, all_fences, lineage, positions_under, read_fences
 from headway.checkpoint.manifest import FILE, MODEL, FileRecord, Manifest
 from headway.errors import CheckpointError
 from headway.parallel import Group
@@ -52,12 +52,14 @@ class CheckpointStore:
     def save(self, shared: dict[str, Tensor], own: dict[str, Tensor], draft: Manifest) -> CheckpointRef:
         """Write one checkpoint, all ranks together. `draft` lists no files yet; `own` is this rank's state.
 
-        Raises CheckpointError on rank 0 if a newer attempt has begun: this process is a leftover and must end.
+        Raises CheckpointError on rank 0 if a newer attempt has begun, or another run here: this process is a leftover
+        and must end.
         """
         position = Position(self.attempt, draft.step)
         partial, final = self.root / f".{position.directory}.partial", self.root / position.directory
         if self.group.is_main:
             self._refuse_if_superseded()
+            self._refuse_if_set_aside()
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self.group.any(False)  # nobody writes before the directory is there
@@ -81,6 +83,7 @@ class CheckpointStore:
         _write(partial / FILE, json.dumps(manifest.to_wire(), indent=1).encode())
         _sync_directory(partial)
         self._refuse_if_superseded()
+        self._refuse_if_set_aside()
         if final.exists():  # the same attempt, once more by hand, passed over a damaged checkpoint of this step
             shutil.rmtree(final)
         partial.rename(final)
@@ -116,6 +119,15 @@ class CheckpointStore:
         newer = [attempt for attempt in read_fences(self.root, self.uid) if attempt > self.attempt]
         if newer:
             raise CheckpointError(f"attempt {max(newer)} has superseded this one ({self.attempt}): nothing was written")
+
+    def _refuse_if_set_aside(self) -> None:
+        """A run of the same name that was made anew has moved this one's fence away and put up its own."""
+        fences = all_fences(self.root)
+        others = [fence.uid for fence in fences if fence.uid != self.uid]
+        if others and not any(fence.uid == self.uid for fence in fences):
+            raise CheckpointError(
+                f"run {others[0]} has begun anew in place of this one ({self.uid}) under {self.root}: nothing was saved"
+            )
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

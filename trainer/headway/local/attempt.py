@@ -56,7 +56,8 @@ class Attempt:
         self._report = 0  # number of the newest report that was taken in
         self._reported = 0.0  # when that was
         self._slowest = 0.0  # seconds from one update to the next, at most
-        self._passed = len(self._stages_passed(all_passed=False))  # that have been announced, or lie further back
+        anew = run.spec.checkpoint.resume == "never"  # the rows that are still there are of another life
+        self._passed = 0 if anew else len(self._stages_passed(all_passed=False))  # announced, or further back
         self._saving = False
         self._write()
         self._child = Child(folder, self.run, self.number, lock)

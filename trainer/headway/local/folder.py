@@ -90,12 +90,16 @@ class Folder:
             raise UserError(f"--out {self.path}: holds the run {other!r}, not {name!r}: give another folder")
 
     def adopt(self, run: TrainingRun) -> TrainingRun:
-        """Return the run with the identity and the status that it has in this folder; a new one gets a new UID."""
+        """Return the run with the identity and the status that it has in this folder.
+
+        A new run gets a new UID, and so does one that begins anew (`resume: never`): what is there is another life's.
+        """
         if not self.document.exists():
             metadata = run.metadata.model_copy(update={"uid": str(uuid.uuid4())})
             return run.model_copy(update={"metadata": metadata, "status": None})
         known = self.read()
-        place = {"uid": known.metadata.uid, "namespace": known.metadata.namespace}
+        uid = str(uuid.uuid4()) if run.spec.checkpoint.resume == "never" else known.metadata.uid
+        place = {"uid": uid, "namespace": known.metadata.namespace}
         return run.model_copy(update={"metadata": run.metadata.model_copy(update=place), "status": known.status})
 
     # --- reading and writing --------------------------------------------------------------------------------------

@@ -40,8 +40,12 @@ class JsonLines:
 
     def _open(self, keep_bytes: int) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.ftruncate(self._file, keep_bytes)
+        kept = self._path.read_bytes()[:keep_bytes] if keep_bytes else b""
+        draft = self._path.with_name(f".{self._path.name}.draft")
+        draft.write_bytes(kept)
+        # A new file in place of the old one: a leftover of an earlier attempt goes on writing to what nobody reads.
+        os.replace(draft, self._path)
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
 
 
 def encode(step: int, values: Mapping[str, float]) -> bytes:

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from headway.errors import SpecError
 
 UNKNOWN = -1.0
 OBSTACLE_FROM = 50.0  # occupancy of 100
 MAX_CELLS = 64_000_000
+FORMATS = ("PPM", "PNG", "BMP")  # map_server's; of others Pillow may start a program, such as Ghostscript
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         fields = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpecError("map.yaml", str(file), "no such file: give the path of a map_server .yaml file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: of bytes, of dates
         raise SpecError("map.yaml", str(file), f"cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(fields, dict):
         raise SpecError("map.yaml", str(file), "must hold fields such as image and resolution")
@@ -93,7 +94,7 @@ def _number(file: Path, fields: dict[str, Any], name: str, default: float | None
     value = fields.get(name, default)
     try:
         number = float(value)  # also of a string: YAML 1.1 reads 5e-2 as one
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not low <= number <= high or isinstance(value, bool):
         raise SpecError(f"{file}: {name}", value, f"write a number from {low:g} to {high:g}")
@@ -104,7 +105,7 @@ def _origin(file: Path, fields: dict[str, Any]) -> tuple[float, float]:
     value = fields.get("origin")
     try:
         x, y, yaw = (float(v) for v in value)  # type: ignore[union-attr]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         x = y = yaw = math.nan
     if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(yaw)):
         raise SpecError(f"{file}: origin", value, "write [x, y, 0.0] in metres: where the lower-left pixel lies")
@@ -117,13 +118,13 @@ def _read_image(file: Path, name: str) -> NDArray[np.uint8]:
     """Grey (the mean of the colours, as map_server takes it) and alpha, [H, W, 2]."""
     path = file.parent / name
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_CELLS:
                 raise SpecError(f"{file}: image", name, f"more than {MAX_CELLS} pixels: crop it or make it coarser")
             rgba = np.asarray(image.convert("RGBA"))
     except FileNotFoundError:
         raise SpecError(f"{file}: image", name, f"no such file beside {file.name}") from None
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise SpecError(f"{file}: image", name, f"cannot be read as an image: {error}") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # all of them are Pillow's
+        raise SpecError(f"{file}: image", name, f"cannot be read as a .pgm or .png image: {error}") from None
     grey = np.rint(rgba[..., :3].mean(axis=2)).astype(np.uint8)
     return np.stack([grey, rgba[..., 3]], axis=2)

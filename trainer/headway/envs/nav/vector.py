@@ -15,6 +15,7 @@ from torch import Tensor
 from headway.envs.nav import arrays as a
 from headway.envs.nav.crowd import FAR
 from headway.envs.nav.features import Features
+from headway.envs.nav.foreign import check_values
 from headway.envs.nav.grid import FREE, OBSTACLE, fill_clearance, fits, flood
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.planner import shortest_all
@@ -135,13 +136,20 @@ class NavVectorEnv:
         return {**state, "stage": torch.tensor(self._stage)}
 
     def set_state(self, state: dict[str, Tensor]) -> None:
-        """Go on exactly where `get_state` was called. Raises ValueError if names, sizes or types differ."""
+        """Go on exactly where `get_state` was called.
+
+        Raises ValueError if names, sizes or types differ, or if a value is none that an episode can have: the kernel
+        checks no index, and a checkpoint is foreign data.
+        """
         expected = self.get_state()
         for name, tensor in expected.items():
             given = state.get(name)
             if given is None or given.shape != tensor.shape or given.dtype != tensor.dtype:
                 found = "nothing" if given is None else f"{given.dtype} {list(given.shape)}"
                 raise ValueError(f"environment state {name}: {found} where {tensor.dtype} {list(tensor.shape)} belongs")
+        if not 0 <= int(state["stage"]) < len(self.spec.curriculum.stages):
+            raise ValueError(f"environment state stage: found {int(state['stage'])}: there is no such stage")
+        check_values({name: state[name].numpy() for name in STATE}, self.arrays.stages, self.params)
         self.set_stage(int(state["stage"]))
         for name in STATE:
             getattr(self.arrays, name)[:] = state[name].numpy()
