@@ -136,6 +136,11 @@ class Team:
         found = [pod for pod in self.pods(name) if runs(pod)]
         return sorted(found, key=lambda pod: int(pod.metadata.labels[names.LABEL_NODE]))
 
+    def ended_well(self, name: str, count: int) -> list[client.V1Pod]:
+        """Return the pods that have succeeded if they are so many; the kubelet closes a pod after its container."""
+        found = [pod for pod in self.pods(name) if pod.status.phase == "Succeeded"]
+        return found if len(found) == count else []
+
     def await_running(self, name: str, count: int, seconds: float = 180, attempt: int | None = None):
         """Wait until so many pods (of that attempt) run, and return them."""
 

@@ -23,8 +23,8 @@ def test_a_run_that_loses_a_node_finishes_on_the_other(team):
         assert finished["reason"] == "Succeeded", team.status(name)
         status = team.status(name)
         assert status["restarts"]["counted"] == 0 and status["restarts"]["uncounted"] >= 1
-        ended = [pod for pod in team.pods(name) if pod.status.phase == "Succeeded"]
-        assert len(ended) == 2 and lost not in {pod.spec.node_name for pod in ended}
+        ended = wait_until("both pods closed", lambda: team.ended_well(name, 2), 30)
+        assert lost not in {pod.spec.node_name for pod in ended}
         assert team.checkpoints(name)[-1]["complete"] is True
     finally:
         kindnodes.start_node(lost)

@@ -75,7 +75,7 @@ def test_the_sample_of_two_pods_on_two_nodes_succeeds_and_shows_its_progress_on_
     assert rows[-1]["PHASE"] == "Succeeded" and rows[-1]["ATTEMPT"] == "1", rows[-1]
 
     assert "episodes/reward" in team.status(name)["progress"]["metrics"]
-    wait_until("both pods closed", lambda: [p.status.phase for p in team.pods(name)] == ["Succeeded"] * 2, 30)
+    wait_until("both pods closed", lambda: team.ended_well(name, 2), 30)
     if team.cluster.shared:
         assert team.checkpoints(name)[-1]["complete"] is True
 
