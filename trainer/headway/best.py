@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from headway.checkpoint import write_tensors
 from headway.evaluation import Scores, evaluate, trained
-from headway.session import Session
+from headway.session import Best, Session
 
 WEIGHTS, RECORD = "best.safetensors", "best.json"
 
 
-def evaluate_if_due(session: Session, steps_before: int) -> dict[str, float]:
+def evaluate_if_due(session: Session, steps_before: int, beat: Callable[[], None]) -> dict[str, float]:
     """Score on validation levels of the current stage where an update has crossed a multiple of `everySteps`.
 
     The last update of a run is scored too. All ranks share the work and get the same metrics; no training state is
-    touched. Rank 0 keeps the weights of the best policy: of the farthest stage, then of the most successes.
+    touched. Rank 0 keeps the weights of the best policy: of the farthest stage, then of the highest success rate.
+    `beat` is called as levels end: a long evaluation is no stall.
     """
     every = session.spec.evaluation.every_steps
     if every == 0 or (session.step // every == steps_before // every and not session.finished):
@@ -27,12 +29,20 @@ def evaluate_if_due(session: Session, steps_before: int) -> dict[str, float]:
     scores = evaluate(
         trained(session.algorithm.policy), session.spec, stage, "validation", session.spec.evaluation.levels,
         rank=group.rank, world_size=group.world_size, threads=run.threads, sum_over_ranks=group.sum_,
+        on_finished=lambda levels: beat(),
     )  # fmt: skip
-    if (stage, scores.success.count) > session.best:
-        session.best = (stage, scores.success.count)
+    found = Best(stage=stage, successes=scores.success.count, levels=session.spec.evaluation.levels)
+    if found.rank > session.best.rank:
+        session.best = found
         if group.is_main:
             _keep(session, scores, run.out)
     return _metrics(stage, scores)
+
+
+def forget_best(out: Path) -> None:
+    """Remove what a run that is begun anew has left: its policy is not this one's."""
+    for name in (WEIGHTS, RECORD):
+        (out / name).unlink(missing_ok=True)
 
 
 def _metrics(stage: int, scores: Scores) -> dict[str, float]:

@@ -164,7 +164,7 @@ def to_progress(snapshot: ProgressSnapshot, attempt: int, number: int, ends_with
         optional["success"] = f"{100 * curriculum.success_rate:.0f}%"
     if checkpoint is not None:
         at = rfc3339(checkpoint.saved_at)
-        optional["checkpoint"] = CheckpointProgress(step=checkpoint.step, uri=str(checkpoint.path), time=at)
+        optional["checkpoint"] = CheckpointProgress(step=checkpoint.step, uri=str(checkpoint.path)[-1024:], time=at)
     return Progress(
         step=snapshot.step,
         total_steps=snapshot.total_steps,

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from headway_api.base import Contract, Int
 from headway_api.train_spec import TrainSpec
+from pydantic import Field
 from torch import Tensor
 
 from headway import checkpoint, curriculum
@@ -25,17 +26,29 @@ from headway.tracking import make_tracker
 log = logging.getLogger("headway")
 
 
+class Best(Contract):
+    """The best evaluation so far: of the farthest stage, then of the highest success rate."""
+
+    stage: Int = Field(-1, ge=-1)
+    successes: Int = Field(0, ge=0)
+    levels: Int = Field(1, ge=1)
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """What evaluations are compared by; the number of levels may change when a run is resumed."""
+        return self.stage, self.successes / self.levels
+
+
 class LoopState(Contract):
     """The loop's own counters, as the manifest keeps them."""
 
-    vector_steps: Int  # steps of every environment
-    updates: Int
-    stage: Int
+    vector_steps: Int = Field(ge=0)  # steps of every environment
+    updates: Int = Field(ge=0)
+    stage: Int = Field(ge=0)
     passed: bool
-    streak: Int
-    advanced_at: Int
-    best_successes: Int  # of the best evaluation in the stage `best_stage`; -1 before the first
-    best_stage: Int
+    streak: Int = Field(ge=0)
+    advanced_at: Int = Field(ge=0)
+    best: Best
 
 
 class Session:
@@ -58,7 +71,7 @@ class Session:
         self.vector_steps = self.updates = 0
         self.curriculum = CurriculumState()
         self.counts = Counts(0, 0, 0)
-        self.best = (-1, -1)  # (stage, successes) of the best evaluation
+        self.best = Best()
 
     @property
     def step(self) -> int:
@@ -92,8 +105,11 @@ class Session:
 
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Go on from the newest whole checkpoint that `resume` allows, or begin anew; fence off older attempts."""
+    def begin(self) -> bool:
+        """Go on from the newest whole checkpoint that `resume` allows, or begin anew; fence off older attempts.
+
+        Returns whether there was one.
+        """
         found = self._agree_on_parent()
         if found is None:
             self.enter_stage()
@@ -105,6 +121,7 @@ class Session:
         self.group.any(False)  # nobody trains before the fence stands
         if found is not None:  # not before: a leftover of an older attempt would cut the rows of the one that trains
             self.tracker.resume(self.step, found.manifest.tracker)
+        return found is not None
 
     def save_is_due(self) -> bool:
         """Say whether it is time for a checkpoint by rank 0's clock; never on other ranks."""
@@ -119,7 +136,7 @@ class Session:
         state = self.curriculum
         loop = LoopState(
             vector_steps=self.vector_steps, updates=self.updates, stage=state.stage, passed=state.passed,
-            streak=state.streak, advanced_at=state.advanced_at, best_stage=self.best[0], best_successes=self.best[1],
+            streak=state.streak, advanced_at=state.advanced_at, best=self.best,
         )  # fmt: skip
         draft = Manifest(
             namespace=self.run.namespace, name=self.run.name, uid=self.run.uid, attempt=self.run.attempt,
@@ -176,7 +193,7 @@ class Session:
             loop = LoopState.model_validate(found.manifest.loop)
             self.vector_steps, self.updates = loop.vector_steps, loop.updates
             self.curriculum = CurriculumState(loop.stage, loop.passed, loop.streak, loop.advanced_at)
-            self.best = (loop.best_stage, loop.best_successes)
+            self.best = loop.best
             if not 0 <= loop.stage < len(self.spec.curriculum.stages) or self.step != found.manifest.step:
                 raise ValueError("the loop's counters contradict the spec or the manifest")
             self.algorithm.set_state(checkpoint.load_tensors(found.directory / checkpoint.MODEL))

@@ -12,8 +12,8 @@ from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
 from headway import curriculum
-from headway.best import evaluate_if_due
-from headway.parallel import check_divisible, join
+from headway.best import evaluate_if_due, forget_best
+from headway.parallel import SILENCE_S, check_divisible, join
 from headway.run_context import ProgressSnapshot, Report, RunContext, Stop, TrainResult
 from headway.session import Session
 from headway.watchdog import watchdog
@@ -29,10 +29,14 @@ def train(spec: TrainSpec, run: RunContext, stop: Stop, report: Report) -> Train
     """
     check_divisible(spec, run.world_size)
     torch.set_num_threads(run.threads)
-    with watchdog(run.stall_s) as beat, join(run.rank, run.world_size) as group:
+    # The watchdog speaks before gloo gives up on a silent peer: its exit code and its stacks say more.
+    silence_s = max(SILENCE_S, run.stall_s + 60.0)
+    with watchdog(run.stall_s) as beat, join(run.rank, run.world_size, silence_s) as group:
         session = Session(spec, run, group)
         try:
-            session.begin()
+            if not session.begin() and group.is_main:
+                forget_best(run.out)
+            beat()
             return _loop(session, stop, report, beat)
         finally:
             session.tracker.close()
@@ -52,7 +56,7 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
 
         metrics |= session.advance_curriculum()
         metrics |= session.episodes.metrics(group)
-        metrics |= evaluate_if_due(session, steps_before)
+        metrics |= evaluate_if_due(session, steps_before, beat)
         now = time.monotonic()
         rate = (session.step - steps_before) / (now - clock)
         seconds = {"time/collect_s": collected_at - clock, "time/update_s": updated_at - collected_at}

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from headway.checkpoint.lineage import Position, choose, latest_attempt, lineage, read_fences, search
+from headway.checkpoint.lineage import Position, choose, lineage, read_fences, search
 from headway.checkpoint.manifest import spec_differences, spec_hash
 from headway.errors import CheckpointError
 from trainer_tests.checkpoint_tests.making import store, write
@@ -153,14 +153,6 @@ def test_a_path_is_where_the_first_attempt_begins_and_later_it_is_said_to_be_pas
     found = choose(own, "u2", str(source), log)
     assert found is not None and found.directory == mine
     assert log == [f"{source} passed over: only a first attempt begins there, and this run has checkpoints of its own"]
-
-
-def test_the_latest_attempt_is_known_from_fences_and_from_checkpoints(tmp_path):
-    assert latest_attempt(tmp_path / "nowhere") == 0
-    store(tmp_path, attempt=3).fence(None)
-    assert latest_attempt(tmp_path) == 3
-    (tmp_path / "step-000000010.a7").mkdir()
-    assert latest_attempt(tmp_path) == 7
 
 
 def test_only_what_is_learned_counts_as_another_spec():

@@ -2,7 +2,7 @@
 
 from headway.checkpoint.fingerprint import differences as fingerprint_differences
 from headway.checkpoint.fingerprint import fingerprint
-from headway.checkpoint.lineage import Found, choose, latest_attempt, search, verify
+from headway.checkpoint.lineage import Found, choose, search, verify
 from headway.checkpoint.manifest import FILE, MODEL, Manifest, read_manifest, spec_differences, spec_hash
 from headway.checkpoint.store import CheckpointStore, load_tensors, write_tensors
 
@@ -15,7 +15,6 @@ __all__ = [
     "choose",
     "fingerprint",
     "fingerprint_differences",
-    "latest_attempt",
     "load_tensors",
     "read_manifest",
     "search",

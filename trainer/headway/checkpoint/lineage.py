@@ -22,7 +22,6 @@ from headway.errors import CheckpointError
 
 FENCES: Final = "attempts"
 _DIRECTORY: Final = re.compile(r"step-(\d{1,15})\.a(\d{1,9})")
-_FENCE: Final = re.compile(r"a(\d{1,9})\.json")
 
 
 @dataclass(frozen=True, order=True)
@@ -96,12 +95,6 @@ def all_fences(root: Path) -> list[Fence]:
 def read_fences(root: Path, uid: str) -> dict[int, Position | None]:
     """Return this run's fences, as `lineage` wants them."""
     return {fence.attempt: Position.parse(fence.parent) for fence in all_fences(root) if fence.uid == uid}
-
-
-def latest_attempt(root: Path) -> int:
-    """Return the highest attempt that left anything under `root`, 0 if none: a local run takes the next one."""
-    marks = [int(m[1]) for path in root.glob(f"{FENCES}/a*.json") if (m := _FENCE.fullmatch(path.name))]
-    return max([0, *marks, *(position.attempt for position in positions_under(root))])
 
 
 def positions_under(root: Path) -> list[Position]:

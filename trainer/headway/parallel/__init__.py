@@ -1,6 +1,6 @@
 """Ranks that train one policy together: the group they form and the one buffer that their gradients meet in."""
 
 from headway.parallel.flat import FlatParameters
-from headway.parallel.group import Group, check_divisible, join
+from headway.parallel.group import SILENCE_S, Group, check_divisible, join
 
-__all__ = ["FlatParameters", "Group", "check_divisible", "join"]
+__all__ = ["SILENCE_S", "FlatParameters", "Group", "check_divisible", "join"]
