@@ -44,6 +44,33 @@ def test_a_pod_that_was_never_made_is_not_lost():
     assert decide(run, see(run, pod(0)), NOW) is None
 
 
+PENDING = pod(1, phase="Pending", unschedulable="0/3 nodes are available")
+SAID = '{"outcome": "failed", "error": "rank 0: ModuleNotFoundError"}'
+BEFORE_THE_GANG_RAN = [
+    ("without a word, and the peer is unschedulable", [failed(0), PENDING], ("GangIncomplete", False, False)),
+    ("without a word, and the peer is not made", [failed(0)], ("GangIncomplete", False, False)),
+    ("without a word, and the peer runs", [failed(0), pod(1)], ("Crashed", True, False)),
+    ("with the launcher's word", [failed(0, message=SAID), PENDING], ("Crashed", True, False)),
+    ("with a traceback", [failed(0, message="Traceback\nImportError: no x"), PENDING], ("Crashed", True, False)),
+    ("the input is bad", [failed(0, exit_code=2), PENDING], ("PermanentError", True, True)),
+    ("exit 0 without a word", [pod(0, phase="Succeeded", exit_code=0), PENDING], ("Incomplete", True, False)),
+]
+
+
+@pytest.mark.parametrize(("what", "pods", "expected"), BEFORE_THE_GANG_RAN, ids=[row[0] for row in BEFORE_THE_GANG_RAN])
+def test_the_chain_before_the_gang_ran(what, pods, expected):
+    run = make_run(started(restarts={"counted": 0, "withoutCheckpoint": 10}))
+    decision = decide(run, see(run, *pods), NOW)
+    assert (decision.reason, decision.is_counted, decision.is_final) == expected
+
+
+def test_waiting_for_a_peer_is_never_a_lack_of_progress():
+    run = make_run(started(restarts={"withoutCheckpoint": 4}))
+    seen = see(run, failed(0), PENDING)
+    after = restarts_after(run, seen, decide(run, seen, NOW), NOW)
+    assert (after.counted, after.uncounted, after.without_checkpoint) == (0, 1, 4)
+
+
 def test_the_cause_is_told_in_the_trainers_own_words():
     pods = [
         failed(0, finished=at(-60), message="connection reset by peer"),

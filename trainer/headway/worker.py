@@ -27,7 +27,9 @@ from headway.launch.settings import Settings, from_environment
 from headway.launch.threads import available_cores, numba_cache, thread_environment
 
 RANK_COMMAND = (sys.executable, "-m", "headway.rank")
-RENDEZVOUS_TIMEOUT_S = 900  # a gang's last pod may wait long for its image
+# A gang's last pod may wait for days for a GPU or a quota. How long is the operator's business (activeDeadlineSeconds):
+# a launcher that gave up would look like a crash.
+RENDEZVOUS_TIMEOUT_S = 365 * 24 * 3600
 EXIT_BARRIER_S = 60.0  # how long a node whose ranks are done waits for the other nodes
 
 

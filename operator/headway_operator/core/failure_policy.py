@@ -30,6 +30,7 @@ class Decision:
     message: str
     is_counted: bool = True
     is_final: bool = False
+    needs_checkpoint: bool = True  # among the restarts that have to bring a newer checkpoint at some time
 
 
 Rule = Callable[[TrainingRun, Observed], Decision | None]
@@ -85,6 +86,17 @@ def stalled(run: TrainingRun, seen: Observed) -> Decision | None:
     return Decision("Stalled", f"no update within {run.spec.stall_seconds} s: {_account(pod)}")
 
 
+def gang_incomplete(run: TrainingRun, seen: Observed) -> Decision | None:
+    """A pod ended without a word while it waited for the others: no rank had begun, so nothing has failed."""
+    failed = seen.of("failed")
+    waiting = [*seen.missing, *(pod.node for pod in seen.of("active") if not pod.is_running)]
+    has_spoken = any(p.exit_code == names.EXIT_OK or p.outcome.outcome or p.outcome.error for p in failed)
+    if _status(run).attempt_start_time or not failed or not waiting or has_spoken:
+        return None
+    message = f"{_account(failed[0])} while node {', '.join(map(str, sorted(waiting)))} did not run yet"
+    return Decision("GangIncomplete", message, is_counted=False, needs_checkpoint=False)
+
+
 def crashed(run: TrainingRun, seen: Observed) -> Decision | None:
     """Anything else that ended without training being complete."""
     failed = seen.of("failed")
@@ -96,7 +108,16 @@ def crashed(run: TrainingRun, seen: Observed) -> Decision | None:
     return Decision("Crashed", _account(pod))
 
 
-CHAIN: tuple[Rule, ...] = (bad_input, disrupted, lost, left_early, out_of_memory, stalled, crashed)
+CHAIN: tuple[Rule, ...] = (
+    bad_input,
+    disrupted,
+    lost,
+    left_early,
+    out_of_memory,
+    stalled,
+    gang_incomplete,
+    crashed,
+)
 
 
 def decide(run: TrainingRun, seen: Observed, now: datetime) -> Decision | None:
@@ -142,7 +163,8 @@ def limited(run: TrainingRun, seen: Observed | None, decision: Decision) -> Deci
     if decision.is_counted and restarts.counted >= most:
         message = f"failurePolicy.maxRestarts ({most}) is used up; the last failure was {last}"
         return Decision(names.REASON_MAX_RESTARTS, message, is_final=True)
-    if not decision.is_counted and _without_checkpoint(run, seen) >= UNCOUNTED_WITHOUT_CHECKPOINT:
+    is_bounded = not decision.is_counted and decision.needs_checkpoint
+    if is_bounded and _without_checkpoint(run, seen) >= UNCOUNTED_WITHOUT_CHECKPOINT:
         message = f"{UNCOUNTED_WITHOUT_CHECKPOINT} restarts have brought no newer checkpoint; the last was {last}"
         return Decision(names.REASON_NO_PROGRESS, message, is_final=True)
     return decision
@@ -156,7 +178,7 @@ def restarts_after(run: TrainingRun, seen: Observed, decision: Decision, now: da
     return Restarts(
         counted=old.counted + decision.is_counted,
         uncounted=old.uncounted + (not decision.is_counted),
-        without_checkpoint=before + 1,
+        without_checkpoint=before + decision.needs_checkpoint,
         checkpoint_step=newest_checkpoint(run, seen),
         reason=f"{decision.reason}: {decision.message}"[:1024],
         not_before=times.to_text(now + timedelta(seconds=wait)),

@@ -2,8 +2,11 @@ import os
 import signal
 import socket
 import time
+from types import SimpleNamespace
 
 import pytest
+from headway import worker
+from headway.launch.record import Notes
 from headway_api import names
 from trainer_tests.waiting import wait_for
 
@@ -111,6 +114,23 @@ def test_a_missing_variable_is_named(launch):
     launcher = launch("done", HEADWAY_UID="")
     assert launcher.wait() != 0
     assert "HEADWAY_UID: is not set" in launcher.output.read_text()
+
+
+def test_a_launcher_waits_for_its_peers_as_long_as_the_operator_lets_it(monkeypatch, tmp_path):
+    seen = []
+
+    class Launch:
+        def __init__(self, config, program):
+            seen.append(config)
+
+        def __call__(self, *arguments):
+            return {}
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", Launch)
+    settings = SimpleNamespace(nnodes=2, nproc=1, uid="u", attempt=1, master_addr="a", master_port=1, node_rank=1)
+    gang = worker._Gang(settings, Notes(tmp_path), ["true"])
+    gang.run()
+    assert gang.error is None and seen[0].rdzv_configs["timeout"] > 90 * 86400
 
 
 def test_two_nodes_find_each_other_even_if_the_first_comes_last(launch, tmp_path):
