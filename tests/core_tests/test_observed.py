@@ -156,5 +156,23 @@ def test_a_service_of_somebody_else_is_foreign():
     assert seen.foreign == ("Service nav",)
 
 
+PREDECESSOR = {"kind": "TrainingRun", "name": "nav", "uid": "the one before", "controller": True}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "leaves"),
+    [
+        ({"name": "nav", "ownerReferences": [PREDECESSOR]}, True),
+        ({"name": "nav", "deletionTimestamp": "2026-01-31T12:00:00Z"}, True),
+        ({"name": "nav", "ownerReferences": [PREDECESSOR | {"name": "other"}]}, False),
+        ({"name": "nav", "ownerReferences": [PREDECESSOR | {"kind": "Deployment"}]}, False),
+        ({"name": "nav"}, False),
+    ],
+)
+def test_what_a_deleted_run_of_the_same_name_has_left_is_leaving_and_not_foreign(metadata, leaves):
+    seen = see(RUN, config_map={"metadata": metadata})
+    assert (seen.leaving, seen.foreign) == ((("ConfigMap nav",), ()) if leaves else ((), ("ConfigMap nav",)))
+
+
 def test_a_terminating_pod_knows_its_deadline():
     assert child(pod(0, deleting=at(20)), NOW, {}).delete_at == at(20)

@@ -132,6 +132,16 @@ def test_a_namesake_service_is_not_taken_over():
     assert "Service nav exists already" in plan.status.condition(names.RECONCILING).message
 
 
+def test_the_previous_runs_service_is_waited_for_without_a_warning():
+    metadata = {"name": "nav", "uid": "x", "deletionTimestamp": text(NOW)}
+    plan = reconcile(make_run(started()), service={"metadata": metadata})
+    assert not plan.create and not plan.apply and not plan.events
+    assert plan.requeue_after == 3
+    reconciling = plan.status.condition(names.RECONCILING)
+    assert reconciling.reason == "Starting"
+    assert reconciling.message == "waiting for the previous run's Service nav to go"
+
+
 def test_the_backoff_is_waited_for():
     run = make_run(started(attempt=2, restarts={"counted": 1, "notBefore": text(at(10))}))
     plan = reconcile(run, failed(0), failed(1))

@@ -21,6 +21,7 @@ class FakeStore:
         self.review: Raw = {}
         self.applied: list[tuple[RunKey, Raw, str]] = []
         self.refused: dict[str, str] = {}  # name of a child -> the refusal
+        self.refusal = RefusedError  # which of the refusals it is
         for thing in objects:
             self.put(thing)
 
@@ -72,7 +73,7 @@ class FakeStore:
         name = manifest["metadata"]["name"]
         self._call("create", f"{manifest['kind']}/{name}")
         if name in self.refused:
-            raise RefusedError(self.refused[name])
+            raise self.refusal(self.refused[name])
         self.put({**manifest, "metadata": {**manifest["metadata"], "uid": f"uid-{name}"}})
 
     async def apply(self, manifest: Raw) -> None:

@@ -8,13 +8,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from headway_api import names
 from headway_operator.shell import cluster as clusters
-from headway_operator.shell.cluster import ApiError, Cluster, ConflictError, RefusedError, RunKey
+from headway_operator.shell.cluster import ApiError, Cluster, ConflictError, LeavingError, RefusedError, RunKey
 from kubernetes.aio.client import ApiClient, Configuration
 
 PODS = "/api/v1/namespaces/team/pods"
+OWNER = {"uid": "run-uid", "controller": True, "kind": "TrainingRun", "name": "nav"}
 POD = {
     "kind": "Pod",
-    "metadata": {"name": "nav-1-0", "namespace": "team", "ownerReferences": [{"uid": "run-uid", "controller": True}]},
+    "metadata": {"name": "nav-1-0", "namespace": "team", "ownerReferences": [OWNER]},
 }
 
 
@@ -114,6 +115,19 @@ def test_a_namesake_of_somebody_else_is_a_refusal():
     theirs = {"metadata": {"name": "nav-1-0", "ownerReferences": [{"uid": "another"}]}}
     with pytest.raises(RefusedError, match="Pod nav-1-0 exists already and is not this run's"):
         speak([answer(409, "AlreadyExists"), (200, theirs)], lambda c: c.create(POD))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        (200, {"metadata": {"ownerReferences": [{"uid": "another", "kind": "TrainingRun", "name": "nav"}]}}),
+        (200, {"metadata": {"deletionTimestamp": "2026-01-31T12:00:00Z"}}),
+        (404, {}),
+    ],
+)
+def test_a_pod_of_the_previous_run_is_waited_for(found):
+    with pytest.raises(LeavingError, match=r"^Pod nav-1-0$"):
+        speak([answer(409, "AlreadyExists"), found], lambda c: c.create(POD))
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from core_tests.makers import CONTEXT, NOW, UID, at, condition, failed, make_run, pod, running, started, text
 from headway_api import names
-from headway_operator.shell.cluster import ApiError, RunKey
+from headway_operator.shell.cluster import ApiError, LeavingError, RunKey
 from headway_operator.shell.execute import CONFLICT_RETRY_S, reconcile
 from shell_tests.fakes import FakeStore
 
@@ -95,6 +95,15 @@ def test_a_refusal_takes_the_place_of_the_status_and_is_not_written_again():
     writes = len(fake.applied)
     assert step(fake, at(30)) == 30.0
     assert len(fake.applied) == writes
+
+
+def test_a_pod_of_the_previous_run_is_waited_for_without_a_warning():
+    fake = store(make_run(started()))
+    fake.refused, fake.refusal = {"nav-1-1": "Pod nav-1-1"}, LeavingError
+    assert step(fake) == 3.0
+    reconciling = next(c for c in status(fake)["conditions"] if c["type"] == "Reconciling")
+    assert reconciling["reason"] == "Starting" and "previous run's Pod nav-1-1" in reconciling["message"]
+    assert not any(what.startswith("Event") for _, what in fake.calls)
 
 
 def test_an_invalid_spec_that_got_past_validation_is_named():

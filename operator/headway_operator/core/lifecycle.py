@@ -15,6 +15,7 @@ from headway_operator.core.observed import FORCE_AFTER, Child, Observed
 from headway_operator.core.plan import Deletion, Event, Manifest, Plan
 
 REFUSED_RETRY_SECONDS = 30.0
+LEAVING_RETRY_SECONDS = 3.0  # the garbage collector takes a second or two
 FORCE_RETRY_SECONDS = 10.0  # a pod that is overdue on a node that is well: somebody's finalizer, or a slow kubelet
 CLOSING = timedelta(seconds=15)  # between the end of a container and that of its pod; usually one or two
 
@@ -182,6 +183,12 @@ def refused(run: TrainingRun, message: str, now: datetime) -> Plan:
     event = Event("Warning", names.REASON_POD_REFUSED, message) if is_news else None
     plan = _enter_starting(run, message, now, names.REASON_POD_REFUSED, event=event)
     return plan.waking_after(REFUSED_RETRY_SECONDS)
+
+
+def await_previous(run: TrainingRun, what: str, now: datetime) -> Plan:
+    """What an earlier run of this name has left stands in the way, and goes by itself."""
+    plan = _enter_starting(run, f"waiting for the previous run's {what} to go", now)
+    return plan.waking_after(LEAVING_RETRY_SECONDS)
 
 
 def deletions(children: Iterable[Child]) -> tuple[Deletion, ...]:

@@ -67,6 +67,7 @@ class Observed:
     config_map: Raw | None = None
     access_modes: tuple[str, ...] | None = None  # of the checkpoint's claim, where it was looked at
     foreign: tuple[str, ...] = ()  # objects of others that stand where ours would
+    leaving: tuple[str, ...] = ()  # the same, but about to go: of a run of this name that was deleted
 
     current: tuple[Child, ...] = field(init=False)
     stale: tuple[Child, ...] = field(init=False)  # of other attempts, and not over
@@ -122,11 +123,11 @@ def observe(
 ) -> Observed:
     """Sort the children of the run with that UID. `cluster_nodes`: those looked up; None is a missing one."""
     mine = [child(pod, now, cluster_nodes or {}) for pod in pods if _is_ours(pod, uid)]
-    foreign = [
-        f"{kind} {_metadata(thing).get('name', '')}"
+    others = {
+        f"{kind} {_metadata(thing).get('name', '')}": is_leaving(thing, str(_metadata(thing).get("name")))
         for kind, thing in (("Service", service), ("ConfigMap", config_map))
         if thing is not None and not _is_ours(thing, uid)
-    ]
+    }
     return Observed(
         attempt=max([attempt, *(pod.attempt for pod in mine)]),
         nodes=nodes,
@@ -134,7 +135,8 @@ def observe(
         service=service,
         config_map=config_map,
         access_modes=None if claim is None else tuple(claim.get("spec", {}).get("accessModes") or ()),
-        foreign=tuple(foreign),
+        foreign=tuple(what for what, leaves in others.items() if not leaves),
+        leaving=tuple(what for what, leaves in others.items() if leaves),
     )
 
 
@@ -237,6 +239,15 @@ def _container(status: Raw) -> Raw:
 def _is_ours(thing: Raw, uid: str) -> bool:
     owners = _metadata(thing).get("ownerReferences") or ()
     return any(owner.get("uid") == uid and owner.get("controller") for owner in owners)
+
+
+def is_leaving(thing: Raw, run_name: str) -> bool:
+    """Say whether an object that is not this run's goes by itself: it terminates, or belongs to a run of the same name,
+    which can only be one that was deleted (the garbage collector is on its way)."""
+    metadata = _metadata(thing)
+    owners = metadata.get("ownerReferences") or ()
+    is_of_namesake = any(o.get("kind") == names.TRAINING_RUN and o.get("name") == run_name for o in owners)
+    return bool(metadata.get("deletionTimestamp")) or is_of_namesake
 
 
 def _metadata(thing: Raw) -> Raw:

@@ -64,6 +64,8 @@ def _active(run: TrainingRun, seen: Observed, context: Context, now: datetime) -
     if seen.foreign:
         names_taken = ", ".join(seen.foreign)
         return lifecycle.refused(run, f"{names_taken} exists already and is not this run's: delete it", now)
+    if seen.leaving:
+        return lifecycle.await_previous(run, ", ".join(seen.leaving), now)
     plan = lifecycle.ensure(run, seen, context.reporting, now)
     return plan.waking_after(times.seconds_until(silence, now) if isinstance(silence, datetime) else None)
 

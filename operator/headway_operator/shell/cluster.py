@@ -13,6 +13,7 @@ from headway_api import names
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 
+from headway_operator.core.observed import is_leaving
 from headway_operator.shell import metrics
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,10 @@ class RefusedError(Exception):
     """The API server will not have this object (quota, admission, validation, a namesake): for people to mend."""
 
 
+class LeavingError(RefusedError):
+    """What stands where the new object would is an earlier run's, and about to go. The text is its kind and name."""
+
+
 class Cluster:
     """Typed enough for the core: raw dicts in and out."""
 
@@ -105,7 +110,8 @@ class Cluster:
 
     # --- writing ------------------------------------------------------------------------------------------------
     async def create(self, manifest: Raw) -> None:
-        """Create a child. One that is there already, and is the same owner's, is as good. Raises RefusedError."""
+        """Create a child. One that is there already, and is the same owner's, is as good. Raises RefusedError, and
+        LeavingError where waiting is enough."""
         kind, metadata = manifest["kind"], manifest["metadata"]
         query = {"fieldManager": names.MANAGER_RECONCILER}
         try:
@@ -123,8 +129,12 @@ class Cluster:
     async def _expect_ours(self, kind: str, metadata: Raw) -> None:
         found = await self.get(kind, metadata["namespace"], metadata["name"]) or {}
         owners = {owner.get("uid") for owner in (found.get("metadata") or {}).get("ownerReferences") or ()}
-        if metadata["ownerReferences"][0]["uid"] not in owners:
-            raise RefusedError(f"{kind} {metadata['name']} exists already and is not this run's: delete it")
+        owner = metadata["ownerReferences"][0]
+        if owner["uid"] in owners:
+            return
+        if not found or is_leaving(found, owner.get("name", "")):
+            raise LeavingError(f"{kind} {metadata['name']}")
+        raise RefusedError(f"{kind} {metadata['name']} exists already and is not this run's: delete it")
 
     async def apply(self, manifest: Raw) -> None:
         """Change a child that was read (its UID is in the manifest), by server-side apply. Raises ConflictError."""

@@ -16,7 +16,15 @@ from headway_operator.core import lifecycle, times
 from headway_operator.core.observed import Observed, observe
 from headway_operator.core.plan import Event, Plan
 from headway_operator.core.reconcile_run import Context, reconcile_run
-from headway_operator.shell.cluster import ApiError, Cluster, ConflictError, Raw, RefusedError, RunKey
+from headway_operator.shell.cluster import (
+    ApiError,
+    Cluster,
+    ConflictError,
+    LeavingError,
+    Raw,
+    RefusedError,
+    RunKey,
+)
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +113,7 @@ async def execute(cluster: Cluster, run: TrainingRun, plan: Plan, now: datetime)
     namespace = run.metadata.namespace
     await asyncio.gather(*(cluster.delete_pod(namespace, d.name, d.uid, force=d.force) for d in plan.delete))
     if refusal := await _create(cluster, plan.create):
-        log.warning("%s/%s: refused: %s", namespace, run.metadata.name, refusal)
-        plan = lifecycle.refused(run, refusal, now)
+        plan = _refused(run, refusal, now)
     for manifest in plan.apply:
         await cluster.apply(manifest)
     if plan.status is not None:
@@ -122,19 +129,30 @@ async def execute(cluster: Cluster, run: TrainingRun, plan: Plan, now: datetime)
     return plan.requeue_after
 
 
-async def _create(cluster: Cluster, manifests: Sequence[dict[str, Any]]) -> str:
-    """Create the children, pods last and in parallel. Return the first refusal, in the API server's words."""
+def _refused(run: TrainingRun, refusal: RefusedError, now: datetime) -> Plan:
+    """Return what takes the place of a plan of which a child was refused."""
+    if isinstance(refusal, LeavingError):
+        return lifecycle.await_previous(run, str(refusal), now)
+    log.warning("%s/%s: refused: %s", run.metadata.namespace, run.metadata.name, refusal)
+    return lifecycle.refused(run, str(refusal), now)
+
+
+async def _create(cluster: Cluster, manifests: Sequence[dict[str, Any]]) -> RefusedError | None:
+    """Create the children, pods last and in parallel. Return the first refusal, of which one for people to mend comes
+    before one that is only to be waited for."""
     first = [manifest for manifest in manifests if manifest["kind"] != "Pod"]
     pods = [manifest for manifest in manifests if manifest["kind"] == "Pod"]
     for wave in (first, pods):
         results = await asyncio.gather(*(cluster.create(manifest) for manifest in wave), return_exceptions=True)
-        errors = [result for result in results if isinstance(result, BaseException)]
-        for error in errors:
-            if not isinstance(error, RefusedError):
-                raise error
-        if errors:
-            return str(errors[0])
-    return ""
+        refusals = []
+        for result in results:
+            if isinstance(result, RefusedError):
+                refusals.append(result)
+            elif isinstance(result, BaseException):
+                raise result
+        if refusals:
+            return min(refusals, key=lambda refusal: isinstance(refusal, LeavingError))
+    return None
 
 
 async def _post(cluster: Cluster, run: TrainingRun, event: Event, now: datetime) -> None:
