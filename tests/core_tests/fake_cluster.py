@@ -73,14 +73,14 @@ class FakeCluster:
         for deletion in plan.delete:
             self._write()
             self._delete(deletion)
-        for manifest in plan.create:
-            self._write()
-            self._create(manifest)
         for manifest in plan.apply:
             self._write()
             key = (manifest["kind"], manifest["metadata"]["name"])
             assert self.others[key]["metadata"]["uid"] == manifest["metadata"]["uid"]
             self.others[key] = manifest
+        for manifest in plan.create:
+            self._write()
+            self._create(manifest)
         if plan.status is not None:
             self._write()
             self.document["status"] = plan.status.to_wire()

@@ -59,6 +59,16 @@ def test_the_service_and_the_spec_are_there_before_the_pods_and_the_status_comes
     assert verbs[4] == f"nav by {names.MANAGER_RECONCILER}"
 
 
+def test_a_config_map_that_has_changed_is_written_before_the_pods_that_read_it():
+    fake = store(make_run(started(attempt=2)))
+    owner = {"uid": UID, "controller": True, "kind": names.TRAINING_RUN, "name": "nav"}
+    old = {"name": "nav", "namespace": "team", "uid": "cm", "ownerReferences": [owner]}
+    fake.put({"kind": "ConfigMap", "metadata": old, "data": {"ca.crt": "that of last month"}})
+    step(fake)
+    writes = [call for call in fake.writes() if call[1] == "ConfigMap/nav" or call[1].startswith("Pod/")]
+    assert writes == [("apply", "ConfigMap/nav"), ("create", "Pod/nav-2-0"), ("create", "Pod/nav-2-1")]
+
+
 def test_an_event_is_posted_only_when_the_status_is_written():
     run = make_run(running())
     fake = store(run, failed(0), failed(1))

@@ -33,10 +33,10 @@ class Plan:
     """Executed in the order of the fields. An empty Plan means that everything is as it should be."""
 
     delete: tuple[Deletion, ...] = ()
+    apply: tuple[Manifest, ...] = ()
+    """Changed by server-side apply; each carries the UID that was read. Before new pods are made: they read it once."""
     create: tuple[Manifest, ...] = ()
     """Created by POST, so that nothing of somebody else is ever overwritten."""
-    apply: tuple[Manifest, ...] = ()
-    """Changed by server-side apply; each carries the UID that was read."""
     status: TrainingRunStatus | None = None
     """The whole status but for progress; None where it stays as it is."""
     events: tuple[Event, ...] = ()

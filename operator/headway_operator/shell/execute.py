@@ -112,10 +112,10 @@ async def execute(cluster: Cluster, run: TrainingRun, plan: Plan, now: datetime)
     """Do what the Plan says, in its order. Raises ConflictError where what was read is no longer so."""
     namespace = run.metadata.namespace
     await asyncio.gather(*(cluster.delete_pod(namespace, d.name, d.uid, force=d.force) for d in plan.delete))
-    if refusal := await _create(cluster, plan.create):
-        plan = _refused(run, refusal, now)
     for manifest in plan.apply:
         await cluster.apply(manifest)
+    if refusal := await _create(cluster, plan.create):
+        plan = _refused(run, refusal, now)
     if plan.status is not None:
         await cluster.apply_status(
             RunKey(namespace, run.metadata.name),
