@@ -63,13 +63,37 @@ def test_a_new_name_gives_a_new_certificate():
     assert later["tls.crt"] != data["tls.crt"]
 
 
+GARBAGE = {
+    "rubbish": b"rubbish",
+    "bytes": b"\xff\x00",
+    "half": b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+}
+
+
 @pytest.mark.parametrize("key", ["ca.crt", "ca.key", "tls.crt", "tls.key"])
 def test_what_is_missing_or_broken_is_made_anew(key):
     data = renew({})
-    del data[key]
-    assert issuer_key(renew(data)) == 0
-    if key.endswith("crt"):
-        assert issuer_key(renew(data | {key: b"rubbish"})) == 0
+    without = {name: value for name, value in data.items() if name != key}
+    for damaged in (without, *(data | {key: value} for value in GARBAGE.values())):
+        mended = renew(damaged)
+        assert issuer_key(mended) == 0 and renew(mended) == mended
+        made(FakeStore())._use(mended)
+
+
+@pytest.mark.parametrize("pair", [("ca.crt", "ca.key"), ("tls.crt", "tls.key")])
+def test_a_key_that_is_not_the_certificates_is_made_anew(pair):
+    data, other = renew({}), renew({})
+    for key in pair:
+        mended = renew(data | {key: other[key]})
+        assert issuer_key(mended) == 0 and renew(mended) == mended
+
+
+def test_a_coming_authority_that_is_damaged_is_made_anew():
+    published = renew(renew({}), 490)
+    for key in ("next-ca.crt", "next-ca.key"):
+        for damaged in ({k: v for k, v in published.items() if k != key}, published | {key: b"rubbish"}):
+            mended = renew(damaged, 491)
+            assert len(authorities(mended)) == 2 and mended["ca.crt"] == published["ca.crt"]
 
 
 def test_a_strangers_key_in_the_secret_is_dropped():
@@ -156,6 +180,35 @@ def test_a_renewed_certificate_is_served_without_a_restart():
     assert first != second and second == x509.load_pem_x509_certificate(new["tls.crt"]).public_bytes(
         certificates.serialization.Encoding.DER
     )
+
+
+@pytest.mark.parametrize("key", ["ca.crt", "ca.key", "tls.crt", "tls.key"])
+@pytest.mark.parametrize("value", [*GARBAGE.values(), None], ids=[*GARBAGE, "no base64"])
+def test_a_damaged_secret_is_no_certificate_and_the_leader_mends_it(key, value):
+    data = renewed({}, NAMES, DAYS, datetime.now(UTC))
+    store, leader = today(data | {key: value or b""})
+    if value is None:
+        store.objects["Secret", "system", "tls"]["data"][key] = "%%%"
+    follower = Certificates(store, "system", "tls", NAMES, 90)
+
+    async def story():
+        await follower.read()
+        assert follower.ready.is_set() == (key == "ca.key")  # of which only the leader has need
+        await leader.renew(store)
+        await follower.read()
+
+    asyncio.run(story())
+    assert handshake(follower.context, follower.ca_bundle)
+
+
+def test_a_secret_that_is_damaged_later_takes_nothing_from_those_who_serve():
+    store, leader = today()
+    asyncio.run(leader.renew(store))
+    trusted = leader.ca_bundle
+    other = renewed({}, NAMES, DAYS, datetime.now(UTC))
+    for damage in ({"tls.key": other["tls.key"]}, {"ca.crt": b"rubbish"}, {"tls.crt": b""}):
+        leader._use(leader._data | damage)
+        assert leader.ca_bundle == trusted and handshake(leader.context, trusted)
 
 
 def test_another_host_is_not_believed():

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -50,8 +51,10 @@ class SecretStore(Protocol):
 def renewed(data: Data, server_names: Sequence[str], validity: timedelta, now: datetime) -> dict[str, bytes]:
     """Return what the Secret should hold now; equal to `data` if nothing is due."""
     new = {key: value for key, value in data.items() if key in _KEYS}
-    if not _is_good(new.get(CA), now) or CA_KEY not in new:
+    if not _is_good(new.get(CA), now) or not _match(new[CA], new.get(CA_KEY)):
         new = dict(zip((CA, CA_KEY), make_authority(now), strict=True))
+    if NEXT in new and not (_is_good(new[NEXT], now) and _match(new[NEXT], new.get(NEXT_KEY))):
+        del new[NEXT]
     if _is_due(new[CA], now) and NEXT not in new:
         new |= dict(zip((NEXT, NEXT_KEY), make_authority(now), strict=True))
     if NEXT in new and now - _load(new[NEXT]).not_valid_before_utc >= PUBLISHED_BEFORE_USE:
@@ -59,14 +62,14 @@ def renewed(data: Data, server_names: Sequence[str], validity: timedelta, now: d
         new.pop(CERTIFICATE, None)
     if PREVIOUS in new and not _is_good(new[PREVIOUS], now):
         del new[PREVIOUS]
-    if KEY not in new or not _serves(new.get(CERTIFICATE), new[CA], server_names, now):
+    if not _serves(new.get(CERTIFICATE), new.get(KEY), new[CA], server_names, now):
         new |= dict(zip((CERTIFICATE, KEY), make_certificate(new, server_names, validity, now), strict=True))
     return new
 
 
 def bundle(data: Data) -> str:
     """Return the certificates that pods are to trust: the authority, the coming and the past one."""
-    return "".join(data[key].decode() for key in (CA, NEXT, PREVIOUS) if key in data)
+    return "".join(data[key].decode() for key in (CA, NEXT, PREVIOUS) if _is_certificate(data.get(key)))
 
 
 def make_authority(now: datetime) -> tuple[bytes, bytes]:
@@ -135,14 +138,15 @@ class Certificates:
         secret = await self._store.get("Secret", self._namespace, self._name)
         if secret is None:
             raise ApiError(404, "NotFound", f"secret {self._namespace}/{self._name} is missing: the chart makes it")
-        self._use({key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()})
+        self._use(_decoded(secret))
         return secret
 
     async def renew(self, store: SecretStore) -> None:
         """Bring the Secret up to date, as the leader."""
         secret = await self.read()
-        wanted = renewed(self._data, self._server_names, self._validity, self._clock())
-        if wanted != self._data:
+        held = _decoded(secret)
+        wanted = renewed(held, self._server_names, self._validity, self._clock())
+        if wanted != held:
             secret["data"] = {key: base64.b64encode(value).decode() for key, value in wanted.items()}
             await store.replace("Secret", secret)
             log.info("certificates of the progress server are renewed")
@@ -165,16 +169,23 @@ class Certificates:
             await asyncio.sleep(REFRESH_S if self.ready.is_set() else 1.0)
 
     def _use(self, data: dict[str, bytes]) -> None:
-        """Load a certificate that is new: connections from now on get it, and none is broken."""
-        is_new = CERTIFICATE in data and KEY in data and data[CERTIFICATE] != self._data.get(CERTIFICATE)
-        self._data = data
-        if not is_new:
+        """Load certificates that are new: connections from now on get them, and none is broken. What cannot be loaded
+        is as good as none: what was served before goes on being served, until the leader has mended the Secret."""
+        if data == self._data or not {CA, CERTIFICATE, KEY} <= data.keys():
             return
         with tempfile.TemporaryDirectory() as folder:  # private to this user; ssl reads files only
             chain = Path(folder, "chain.pem")
             chain.touch(mode=0o600)
             chain.write_bytes(data[KEY] + data[CERTIFICATE])
-            self.context.load_cert_chain(chain)
+            try:
+                _load(data[CA])
+                # First elsewhere: a pair that does not match would leave the context in use without a key.
+                for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.context):
+                    context.load_cert_chain(chain, password="")  # never asks a terminal for one
+            except (ValueError, ssl.SSLError) as error:
+                log.warning("secret %s/%s holds no usable certificate: %s", self._namespace, self._name, error)
+                return
+        self._data = data
         self.ready.set()
 
 
@@ -185,12 +196,36 @@ def _load(pem: bytes) -> x509.Certificate:
     return x509.load_pem_x509_certificate(pem)
 
 
-def _is_good(pem: bytes | None, now: datetime) -> bool:
-    """Say whether this is a certificate, and valid."""
+def _decoded(secret: Raw) -> dict[str, bytes]:
+    """Return what the Secret holds, without what is not base64."""
+    data: dict[str, bytes] = {}
+    for key, value in (secret.get("data") or {}).items():
+        try:
+            data[key] = base64.b64decode(value, validate=True)
+        except ValueError as error:
+            log.warning("key %s of the certificates' secret is damaged: %s", key, error)
+    return data
+
+
+def _is_certificate(pem: bytes | None) -> bool:
     try:
-        return pem is not None and now < _load(pem).not_valid_after_utc
+        return pem is not None and pem.isascii() and bool(_load(pem))
     except ValueError:
         return False
+
+
+def _is_good(pem: bytes | None, now: datetime) -> bool:
+    """Say whether this is a certificate, and valid."""
+    return pem is not None and _is_certificate(pem) and now < _load(pem).not_valid_after_utc
+
+
+def _match(certificate: bytes, key: bytes | None) -> bool:
+    """Say whether this is the certificate's key, of the kind that is made here."""
+    try:
+        private = None if key is None else serialization.load_pem_private_key(key, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return isinstance(private, ec.EllipticCurvePrivateKey) and private.public_key() == _load(certificate).public_key()
 
 
 def _is_due(pem: bytes, now: datetime) -> bool:
@@ -200,13 +235,17 @@ def _is_due(pem: bytes, now: datetime) -> bool:
     return certificate.not_valid_after_utc - now < life / 3
 
 
-def _serves(pem: bytes | None, ca: bytes, server_names: Sequence[str], now: datetime) -> bool:
-    """Say whether the server's certificate is good for a while, for all names, and by this authority."""
-    if pem is None or not _is_good(pem, now) or _is_due(pem, now):
+def _serves(pem: bytes | None, key: bytes | None, ca: bytes, server_names: Sequence[str], now: datetime) -> bool:
+    """Say whether the server's certificate is good for a while, for all names, with its key, and by this authority."""
+    if pem is None or not _is_good(pem, now) or _is_due(pem, now) or not _match(pem, key):
         return False
     certificate = _load(pem)
-    held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return certificate.issuer == _load(ca).subject and set(server_names) <= set(held.get_values_for_type(x509.DNSName))
+    try:
+        certificate.verify_directly_issued_by(_load(ca))
+        held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        return False
+    return set(server_names) <= set(held.get_values_for_type(x509.DNSName))
 
 
 def _builder(
