@@ -100,7 +100,7 @@ def test_a_missing_or_broken_file_is_told(tmp_path):
         load_map(tmp_path / "bad.yaml")
     path = write_map(tmp_path, [[255]])
     (tmp_path / "m.pgm").write_bytes(b"no image")
-    with pytest.raises(SpecError, match="cannot be read as a .pgm or .png image"):
+    with pytest.raises(SpecError, match=r"cannot be read as a \.pgm or \.png image"):
         load_map(path)
 
 
