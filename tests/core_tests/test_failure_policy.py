@@ -64,6 +64,16 @@ def test_the_chain_before_the_gang_ran(what, pods, expected):
     assert (decision.reason, decision.is_counted, decision.is_final) == expected
 
 
+@pytest.mark.parametrize("ended", [{"exit_code": 75, "message": STOPPED}, {"exit_code": 137}])
+def test_a_pod_that_was_deleted_before_the_gang_ran_has_not_failed(ended):
+    deleted = failed(0, deleting=at(60), **ended)
+    run = make_run(started())
+    assert decide(run, see(run, deleted, pod(1)), NOW) is None
+    assert decide(RUN, see(RUN, deleted, pod(1)), NOW) is not None
+    bad = failed(0, deleting=at(60), exit_code=2)
+    assert decide(run, see(run, bad, pod(1)), NOW).is_final
+
+
 def test_waiting_for_a_peer_is_never_a_lack_of_progress():
     run = make_run(started(restarts={"withoutCheckpoint": 4}))
     seen = see(run, failed(0), PENDING)

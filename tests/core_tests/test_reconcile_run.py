@@ -132,6 +132,13 @@ def test_a_namesake_service_is_not_taken_over():
     assert "Service nav exists already" in plan.status.condition(names.RECONCILING).message
 
 
+def test_a_gang_that_was_taken_back_is_not_made_again_while_its_pods_end():
+    run = make_run(started(restarts={"notBefore": text(at(20))}, phase="Pending"))
+    plan = reconcile(run, pod(0, deleting=at(60)))
+    assert plan.is_empty and plan.requeue_after == 20
+    assert created_pods(reconcile(run, now=at(20))) == ["nav-1-0", "nav-1-1"]
+
+
 def test_the_previous_runs_service_is_waited_for_without_a_warning():
     metadata = {"name": "nav", "uid": "x", "deletionTimestamp": text(NOW)}
     plan = reconcile(make_run(started()), service={"metadata": metadata})

@@ -187,6 +187,7 @@ def test_a_quota_is_told_of_and_waited_for(api: Api) -> None:
     api.create_run()
     wait_for(lambda: api.condition("Reconciling").get("reason") == "PodRefused", "PodRefused")
     assert "exceeded quota: few" in api.condition("Reconciling")["message"]
+    wait_for(lambda: api.pods() == {}, "the half gang is taken back")
     writes = api.run()["metadata"]["resourceVersion"]
     time.sleep(2)
     assert api.run()["metadata"]["resourceVersion"] == writes, "it does not write the same again and again"
@@ -216,11 +217,12 @@ def test_a_run_made_anew_under_its_old_name_waits_for_the_old_pods(api: Api) -> 
     for kind in ("services", "configmaps"):
         api.call("DELETE", f"{api.core}/{kind}/nav")
     api.create_run()
-    wait_for(lambda: api.condition("Reconciling").get("reason") == "PodRefused", "PodRefused")
-    assert "nav-1-0 exists already and is not this run's" in api.condition("Reconciling")["message"]
+    words = "waiting for the previous run's Pod nav-1-"
+    wait_for(lambda: words in api.condition("Reconciling").get("message", ""), "the message")
+    assert api.condition("Reconciling")["reason"] == "Starting"
     api.confirm_end(*GANG)
     uid = api.run()["metadata"]["uid"]
-    wait_for(lambda: len(api.pods()) == 2, "the new pods", seconds=40)
+    wait_for(lambda: len(api.pods()) == 2, "the new pods")
     assert all(pod["metadata"]["ownerReferences"][0]["uid"] == uid for pod in api.pods().values())
 
 

@@ -98,13 +98,38 @@ def test_progress_is_not_in_what_the_reconciler_writes():
 
 def test_a_refusal_takes_the_place_of_the_status_and_is_not_written_again():
     fake = store(make_run(started()))
-    fake.refused["nav-1-1"] = 'pods "nav-1-1" is forbidden: exceeded quota'
+    fake.refused |= {f"nav-1-{node}": f'pods "nav-1-{node}" is forbidden: exceeded quota' for node in (0, 1)}
     assert step(fake) == 30.0
     reconciling = next(c for c in status(fake)["conditions"] if c["type"] == "Reconciling")
     assert reconciling["reason"] == "PodRefused" and "exceeded quota" in reconciling["message"]
     writes = len(fake.applied)
     assert step(fake, at(30)) == 30.0
     assert len(fake.applied) == writes
+
+
+def test_the_part_of_a_gang_that_the_quota_has_room_for_is_taken_back_until_the_next_try():
+    fake = store(make_run(started()))
+    fake.refused["nav-1-1"] = 'pods "nav-1-1" is forbidden: exceeded quota'
+    assert step(fake) == 30.0
+    assert [call for call in fake.writes() if "nav-1-" in call[1]] == [
+        ("create", "Pod/nav-1-0"),
+        ("create", "Pod/nav-1-1"),
+        ("delete", "Pod/nav-1-0"),
+    ]
+    fake.calls.clear()
+    assert step(fake, at(2)) == 28.0, "the deletion is seen, and is no reason to try at once"
+    assert fake.writes() == []
+    fake.refused.clear()
+    step(fake, at(30))
+    assert ("create", "Pod/nav-1-1") in fake.calls and status(fake)["phase"] == "Pending"
+
+
+def test_of_a_gang_that_ran_nothing_is_taken_back():
+    run = make_run(running())
+    fake = store(run, pod(0), pod(1))
+    fake.refused["nav"] = "services is forbidden: exceeded quota"
+    assert step(fake) == 30.0
+    assert not any(verb == "delete" for verb, _ in fake.calls)
 
 
 def test_a_pod_of_the_previous_run_is_waited_for_without_a_warning():

@@ -123,7 +123,7 @@ CHAIN: tuple[Rule, ...] = (
 def decide(run: TrainingRun, seen: Observed, now: datetime) -> Decision | None:
     """Return what has gone wrong with the present attempt, within the run's limits; None if nothing has."""
     decision = next((decision for rule in CHAIN if (decision := rule(run, seen))), None)
-    if decision is None or decision.is_final or not is_settling(seen, now):
+    if decision is None or decision.is_final or not (is_settling(seen, now) or is_withdrawn(run, seen)):
         return decision and limited(run, seen, decision)
     return None
 
@@ -133,6 +133,14 @@ def is_settling(seen: Observed, now: datetime) -> bool:
     failed, active = seen.of("failed"), [pod for pod in seen.of("active") if not pod.is_disrupted]
     ends = [pod.finished_at for pod in failed]
     return bool(failed and active) and all(end is not None and timedelta(0) <= now - end < SETTLE for end in ends)
+
+
+def is_withdrawn(run: TrainingRun, seen: Observed) -> bool:
+    """Say whether what ended are pods that were deleted before the gang ran: they had nothing to lose, and are made
+    again when they are gone."""
+    failed = seen.of("failed")
+    is_theirs = all(pod.is_terminating and pod.outcome.outcome != names.OUTCOME_FAILED for pod in failed)
+    return bool(failed) and is_theirs and not _status(run).attempt_start_time
 
 
 def decide_on_silence(run: TrainingRun, observing_since: datetime, now: datetime) -> Decision | datetime | None:

@@ -17,6 +17,7 @@ from headway_operator.core.plan import Deletion, Event, Manifest, Plan
 REFUSED_RETRY_SECONDS = 30.0
 LEAVING_RETRY_SECONDS = 3.0  # the garbage collector takes a second or two
 FORCE_RETRY_SECONDS = 10.0  # a pod that is overdue on a node that is well: somebody's finalizer, or a slow kubelet
+_NOTHING = Observed()
 CLOSING = timedelta(seconds=15)  # between the end of a container and that of its pod; usually one or two
 
 
@@ -176,13 +177,23 @@ def ensure(run: TrainingRun, seen: Observed, reporting: pods.Reporting, now: dat
     return Plan(delete=deletions(seen.outdated), create=create, apply=apply, status=plan.status, events=plan.events)
 
 
-def refused(run: TrainingRun, message: str, now: datetime) -> Plan:
-    """The API server refuses a child (quota, admission, a namesake of somebody else): say so, and try again later."""
+def refused(run: TrainingRun, message: str, now: datetime, seen: Observed = _NOTHING) -> Plan:
+    """The API server refuses a child (quota, admission, a namesake of somebody else): say so, and try again later.
+
+    Until then the pods of a gang that is not whole are taken back: they would hold GPUs and quota for nothing, and two
+    such gangs could wait for each other for ever.
+    """
     old = status_of(run).condition(names.RECONCILING)
     is_news = old is None or old.reason != names.REASON_POD_REFUSED
     event = Event("Warning", names.REASON_POD_REFUSED, message) if is_news else None
-    plan = _enter_starting(run, message, now, names.REASON_POD_REFUSED, event=event)
-    return plan.waking_after(REFUSED_RETRY_SECONDS)
+    status, half = status_of(run), [pod for pod in seen.current if not pod.is_over]
+    if half and not status.attempt_start_time:
+        retry = times.to_text(now + timedelta(seconds=REFUSED_RETRY_SECONDS))
+        changes: dict[str, Any] = {"restarts": status.restarts.model_copy(update={"not_before": retry})}
+    else:
+        half, changes = [], {}
+    plan = _enter_starting(run, message, now, names.REASON_POD_REFUSED, event=event, **changes)
+    return plan.deleting(*deletions(half)).waking_after(REFUSED_RETRY_SECONDS)
 
 
 def await_previous(run: TrainingRun, what: str, now: datetime) -> Plan:
@@ -262,15 +273,20 @@ def _waited_for(run: TrainingRun, seen: Observed) -> tuple[str, str]:
 
 def _enter_starting(run: TrainingRun, message: str, now: datetime, reason: str = "", **more: Any) -> Plan:
     """Enter the state of a gang that does not run yet: starting, or restarting after a failure."""
-    if status_of(run).restarts.not_before:
+    if _is_restarting(run):
         return enter(run, "restarting", reason or names.REASON_RESTARTING, message, now, **more)
     return enter(run, "starting", reason or names.REASON_STARTING, message, now, **more)
 
 
 def _after(run: TrainingRun) -> str:
     """Say which failure the present attempt follows, if any."""
-    restarts = status_of(run).restarts
-    return f" after {restarts.reason}" if restarts.not_before else ""
+    return f" after {status_of(run).restarts.reason}" if _is_restarting(run) else ""
+
+
+def _is_restarting(run: TrainingRun) -> bool:
+    """Say whether the present attempt follows a failure: a first one waits only after a refusal."""
+    status = status_of(run)
+    return bool(status.restarts.not_before) and status.phase != names.PHASE_PENDING
 
 
 def _is_in(run: TrainingRun, kind: str, status: str) -> bool:

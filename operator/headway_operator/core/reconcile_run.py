@@ -59,7 +59,7 @@ def _active(run: TrainingRun, seen: Observed, context: Context, now: datetime) -
         return lifecycle.restart(run, seen, decision, now)
     if seen.of("failed"):  # settling
         return Plan(requeue_after=failure_policy.SETTLE.total_seconds())
-    if not seen.current and (waiting := lifecycle.back_off(run, now)):
+    if all(pod.is_terminating for pod in seen.current) and (waiting := lifecycle.back_off(run, now)):
         return waiting
     if seen.foreign:
         names_taken = ", ".join(seen.foreign)

@@ -14,7 +14,7 @@ from headway_api.training_run import TrainingRun
 
 from headway_operator.core import lifecycle, times
 from headway_operator.core.observed import Observed, observe
-from headway_operator.core.plan import Event, Plan
+from headway_operator.core.plan import Deletion, Event, Plan
 from headway_operator.core.reconcile_run import Context, reconcile_run
 from headway_operator.shell.cluster import (
     ApiError,
@@ -111,11 +111,12 @@ async def _doubtful_nodes(cluster: Cluster, pods: Sequence[Raw], now: datetime) 
 async def execute(cluster: Cluster, run: TrainingRun, plan: Plan, now: datetime) -> float | None:
     """Do what the Plan says, in its order. Raises ConflictError where what was read is no longer so."""
     namespace = run.metadata.namespace
-    await asyncio.gather(*(cluster.delete_pod(namespace, d.name, d.uid, force=d.force) for d in plan.delete))
+    await _delete(cluster, namespace, plan.delete)
     for manifest in plan.apply:
         await cluster.apply(manifest)
     if refusal := await _create(cluster, plan.create):
-        plan = _refused(run, refusal, now)
+        plan = await _refused(cluster, run, refusal, now)
+        await _delete(cluster, namespace, plan.delete)
     if plan.status is not None:
         await cluster.apply_status(
             RunKey(namespace, run.metadata.name),
@@ -129,12 +130,16 @@ async def execute(cluster: Cluster, run: TrainingRun, plan: Plan, now: datetime)
     return plan.requeue_after
 
 
-def _refused(run: TrainingRun, refusal: RefusedError, now: datetime) -> Plan:
-    """Return what takes the place of a plan of which a child was refused."""
+async def _delete(cluster: Cluster, namespace: str, deletions: Sequence[Deletion]) -> None:
+    await asyncio.gather(*(cluster.delete_pod(namespace, d.name, d.uid, force=d.force) for d in deletions))
+
+
+async def _refused(cluster: Cluster, run: TrainingRun, refusal: RefusedError, now: datetime) -> Plan:
+    """Return what takes the place of the rest of a plan of which a child was refused."""
     if isinstance(refusal, LeavingError):
         return lifecycle.await_previous(run, str(refusal), now)
     log.warning("%s/%s: refused: %s", run.metadata.namespace, run.metadata.name, refusal)
-    return lifecycle.refused(run, str(refusal), now)
+    return lifecycle.refused(run, str(refusal), now, await gather(cluster, run, now))
 
 
 async def _create(cluster: Cluster, manifests: Sequence[dict[str, Any]]) -> RefusedError | None:
