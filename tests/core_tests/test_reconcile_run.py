@@ -335,6 +335,19 @@ def test_a_finished_run_stays_finished_though_its_spec_cannot_be_read_any_more()
     assert lifecycle.reject(over(10), "spec.nodes: found 65: give a value of at most 64", NOW).is_empty
 
 
+def test_what_a_newer_operator_has_written_to_the_status_is_no_error():
+    raw = {"apiVersion": names.API_VERSION, "kind": names.TRAINING_RUN, **make_run(running(attempt=3)).to_wire()}
+    raw["status"] |= {"novelty": {"a": 1}, "restarts": {"counted": 2, "novelty": 1}}
+    raw["status"]["conditions"][0]["novelty"] = "x"
+    raw["status"]["progress"] = {"step": 1, "totalSteps": 2, "percent": 50, "novelty": 1}
+    run, problem = lifecycle.read_run(raw)
+    assert problem == "" and run.spec.nodes == 2
+    assert (run.status.attempt, run.status.restarts.counted, run.status.progress.step) == (3, 2, 1)
+    raw["spec"]["novelty"] = 1
+    run, problem = lifecycle.read_run(raw)
+    assert "spec.novelty: is not a known field" in problem and run.status.attempt == 3
+
+
 def test_each_change_is_told_by_one_event():
     cluster, events = FakeCluster.of(nodes=1), []
     for action in (None, cluster.start_pods, lambda: cluster.complete_pod("nav-1-0")):

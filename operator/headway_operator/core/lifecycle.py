@@ -24,12 +24,14 @@ CLOSING = timedelta(seconds=15)  # between the end of a container and that of it
 def read_run(raw: Mapping[str, Any]) -> tuple[TrainingRun, str]:
     """Return the run and an empty text, or, with a spec that is not valid (it has passed by validation, or is of
     another version), a run without spec, for `reject` alone, and what is wrong. Raises ValueError for a status
-    that cannot be read: a run of which nobody knows whether it is finished is left alone."""
+    that cannot be read: a run of which nobody knows whether it is finished is left alone. Fields of the status that are
+    not known are no error: a newer operator may have written them."""
+    status = TrainingRunStatus.model_validate(raw.get("status") or {}, by_alias=True, extra="ignore")
     try:
-        return load.validate(raw), ""
+        run = load.validate({key: value for key, value in raw.items() if key != "status"})
+        return run.model_copy(update={"status": status}), ""
     except load.SpecError as error:
         metadata = Metadata.model_validate(raw["metadata"], by_alias=True)
-        status = TrainingRunStatus.model_validate(raw.get("status") or {}, by_alias=True)
         parts: dict[str, Any] = {"metadata": metadata, "spec": None, "status": status}
         return TrainingRun.model_construct(**parts), str(error)
 
