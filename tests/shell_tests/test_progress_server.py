@@ -8,7 +8,17 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from core_tests.makers import NOW, UID, pod, text
 from headway_api import names
-from headway_operator.shell.progress_server import BURST, MAX_CACHED, Pace, ProgressServer, _bound
+from headway_operator.shell.progress_server import (
+    BURST,
+    MAX_CACHED,
+    MAX_REJECTED,
+    REVIEW_BURST,
+    REVIEWS_AT_ONCE,
+    REVIEWS_PER_SECOND,
+    Pace,
+    ProgressServer,
+    _bound,
+)
 from shell_tests.fakes import UNREACHABLE, Clock, FakeStore
 
 POD_UID = "uid-nav-1-0"
@@ -160,6 +170,77 @@ def test_a_token_is_reviewed_once_a_minute():
     assert asyncio.run(story()) == [1, 1, 1, 2]
 
 
+def send(server, tokens):
+    """Post one report with each token; return the statuses."""
+
+    async def story():
+        statuses = []
+        async with TestClient(TestServer(server.application())) as client:
+            for token in tokens:
+                headers = {"Authorization": f"Bearer {token}"}
+                answer = await client.post(names.PROGRESS_PATH, data=json.dumps(report()), headers=headers)
+                statuses.append(answer.status)
+        return statuses
+
+    return asyncio.run(story())
+
+
+def test_an_address_cannot_make_us_ask_for_reviews_without_end():
+    fake, clock = store(), Clock()
+    fake.review = review(authenticated=False)
+    server = ProgressServer(fake, Pace(), lambda: NOW, clock)
+    burst = int(REVIEW_BURST)
+    assert send(server, [f"junk {n}" for n in range(burst + 5)]) == [401] * burst + [429] * 5
+    assert fake.calls.count(("post", "TokenReview")) == burst
+    assert send(server, ["junk 0"]) == [401], "what is known needs no review"
+    clock.forward(1)
+    assert send(server, [f"more {n}" for n in range(3)]) == [401] * int(REVIEWS_PER_SECOND) + [429]
+
+
+def test_rubbish_takes_no_good_tokens_place():
+    fake, clock = store(), Clock()
+    server = ProgressServer(fake, Pace(), lambda: NOW, clock)
+    assert send(server, ["good"]) == [200]
+    for n in range(MAX_REJECTED + 50):
+        server._remember(f"junk {n}", None)
+    assert len(server._rejected) == MAX_REJECTED
+    fake.calls.clear()
+    assert send(server, ["good"]) == [200] and ("post", "TokenReview") not in fake.calls
+
+
+def test_a_token_that_is_no_longer_good_is_refused_after_a_minute():
+    fake, clock = store(), Clock()
+    server = ProgressServer(fake, Pace(), lambda: NOW, clock)
+    assert send(server, ["t"]) == [200]
+    fake.review = review(authenticated=False)
+    clock.forward(60)
+    assert send(server, ["t", "t"]) == [401, 401]
+
+
+def test_only_so_many_reviews_are_under_way_at_once():
+    fake, running, most = store(), 0, 0
+    server = ProgressServer(fake, Pace(), lambda: NOW, Clock())
+
+    async def post_slowly(kind, namespace, document):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        fake.calls.append(("post", kind))
+        return {"status": fake.review}
+
+    fake.post = post_slowly
+
+    async def story():
+        tokens = [f"t{n % 40}" for n in range(80)]
+        await asyncio.gather(*(server._authenticate(f"Bearer {t}", f"10.0.0.{n}") for n, t in enumerate(tokens)))
+
+    asyncio.run(story())
+    assert most == REVIEWS_AT_ONCE
+    assert fake.calls.count(("post", "TokenReview")) < 80, "most of them were known when their turn came"
+
+
 def test_a_pod_that_reports_too_often_is_slowed_down():
     fake = store()
     statuses = [answer[0] for answer in post(fake, *[report(n) for n in range(1, 9)])]
@@ -193,5 +274,5 @@ def test_the_interval_is_never_what_would_be_taken_for_a_stall():
 
 def test_caches_are_bounded():
     cache = {str(n): n for n in range(MAX_CACHED)}
-    _bound(cache)
+    _bound(cache, MAX_CACHED)
     assert len(cache) == MAX_CACHED - 1 and "0" not in cache

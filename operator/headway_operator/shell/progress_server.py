@@ -32,7 +32,12 @@ REVIEW_CACHE_S = 60.0
 BODY_TIMEOUT_S = 10.0
 ACTIVE_S = 600.0  # a run that has reported within this time counts for the interval
 BURST, PER_SECOND = 5.0, 1.0  # reports of one pod
+# TokenReviews that one address may cause (a pod's token needs one a minute; a NAT may hide a node full of pods), and
+# that are under way at once: whoever can reach the port can send tokens, and the API server is everybody's.
+REVIEW_BURST, REVIEWS_PER_SECOND = 20.0, 2.0
+REVIEWS_AT_ONCE = 16
 MAX_CACHED = 10_000
+MAX_REJECTED = 1_000
 
 
 class ProgressStore(Protocol):
@@ -67,6 +72,23 @@ class Pace:
     rate: float = 20.0
 
 
+class Buckets:
+    """Token buckets by key, each full at first."""
+
+    def __init__(self, burst: float, per_second: float, clock: Callable[[], float]) -> None:
+        self._burst, self._per_second, self._clock = burst, per_second, clock
+        self._left: dict[str, tuple[float, float]] = {}  # key -> when, tokens left
+
+    def take(self, key: str) -> bool:
+        """Take a token; say whether there was one."""
+        now = self._clock()
+        at, left = self._left.pop(key, (now, self._burst))
+        left = min(self._burst, left + (now - at) * self._per_second)
+        _bound(self._left, MAX_CACHED)
+        self._left[key] = (now, max(0.0, left - 1))
+        return left >= 1
+
+
 class ProgressServer:
     """Stateless but for caches: any replica may take any report."""
 
@@ -78,8 +100,11 @@ class ProgressServer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._pace, self._now, self._clock = store, pace, now, clock
-        self._reviews: dict[str, tuple[float, Caller | None]] = {}  # token's digest -> when, who
-        self._buckets: dict[str, tuple[float, float]] = {}  # pod's UID -> when, tokens left
+        self._accepted: dict[str, tuple[float, Caller]] = {}  # token's digest -> when, who
+        self._rejected: dict[str, float] = {}  # apart, so that rubbish takes no good token's place
+        self._reviewing = asyncio.Semaphore(REVIEWS_AT_ONCE)
+        self._reviews = Buckets(REVIEW_BURST, REVIEWS_PER_SECOND, clock)  # by address
+        self._reports = Buckets(BURST, PER_SECOND, clock)  # by the pod's UID
         self._active: dict[str, float] = {}  # run's UID -> when it last reported
 
     def application(self) -> web.Application:
@@ -103,8 +128,9 @@ class ProgressServer:
 
     async def take(self, request: web.Request) -> ProgressReply:
         """Record one report. Raises web.HTTPException with the answer for one that is refused."""
-        caller = await self._authenticate(request.headers.get("Authorization", ""))
-        self._limit(caller)
+        caller = await self._authenticate(request.headers.get("Authorization", ""), request.remote or "")
+        if not self._reports.take(caller.uid):
+            raise _too_many("one report a second is enough")
         async with asyncio.timeout(BODY_TIMEOUT_S):
             report = _parse(await request.read())
         key, uid, attempt = await self._run_of(caller)
@@ -158,19 +184,35 @@ class ProgressServer:
                     return RunKey(caller.namespace, owner["name"]), owner["uid"], int(attempt)
         raise web.HTTPForbidden(text="only node 0 of a TrainingRun reports progress")
 
-    async def _authenticate(self, header: str) -> Caller:
+    async def _authenticate(self, header: str, remote: str) -> Caller:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise web.HTTPUnauthorized(text="a bearer token is needed")
         digest = hashlib.sha256(token.encode()).hexdigest()
-        at, caller = self._reviews.get(digest, (-math.inf, None))
-        if self._clock() - at >= REVIEW_CACHE_S:
-            caller = _caller(await self._review(token))
-            _bound(self._reviews)
-            self._reviews[digest] = (self._clock(), caller)
-        if caller is None:
+        if not self._is_known(digest):
+            if not self._reviews.take(remote):
+                raise _too_many("too many tokens from this address")
+            async with self._reviewing:
+                if not self._is_known(digest):  # by now
+                    self._remember(digest, _caller(await self._review(token)))
+        if digest not in self._accepted:
             raise web.HTTPUnauthorized(text=f"the token is not one of a pod for audience {names.PROGRESS_AUDIENCE}")
-        return caller
+        return self._accepted[digest][1]
+
+    def _is_known(self, digest: str) -> bool:
+        """Say whether the token was reviewed within the last minute."""
+        at = self._accepted[digest][0] if digest in self._accepted else self._rejected.get(digest, -math.inf)
+        return self._clock() - at < REVIEW_CACHE_S
+
+    def _remember(self, digest: str, caller: Caller | None) -> None:
+        self._accepted.pop(digest, None)
+        self._rejected.pop(digest, None)
+        if caller is None:
+            _bound(self._rejected, MAX_REJECTED)
+            self._rejected[digest] = self._clock()
+        else:
+            _bound(self._accepted, MAX_CACHED)
+            self._accepted[digest] = (self._clock(), caller)
 
     async def _review(self, token: str) -> Raw:
         document = {
@@ -180,15 +222,9 @@ class ProgressServer:
         }
         return (await self._store.post("TokenReview", "", document) or {}).get("status") or {}
 
-    def _limit(self, caller: Caller) -> None:
-        """Let a pod report once a second, a few more at once."""
-        now = self._clock()
-        at, left = self._buckets.get(caller.uid, (now, BURST))
-        left = min(BURST, left + (now - at) * PER_SECOND)
-        _bound(self._buckets)
-        self._buckets[caller.uid] = (now, max(0.0, left - 1))
-        if left < 1:
-            raise web.HTTPTooManyRequests(text="one report a second is enough", headers={"Retry-After": "1"})
+
+def _too_many(text: str) -> web.HTTPTooManyRequests:
+    return web.HTTPTooManyRequests(text=text, headers={"Retry-After": "1"})
 
 
 def _caller(status: Raw) -> Caller | None:
@@ -218,7 +254,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a finite number")
 
 
-def _bound(cache: dict[str, Any]) -> None:
+def _bound(cache: dict[str, Any], limit: int) -> None:
     """Drop the oldest entry of a full cache."""
-    if len(cache) >= MAX_CACHED:
+    if len(cache) >= limit:
         del cache[next(iter(cache))]
