@@ -52,6 +52,7 @@ REASON_NO_PROGRESS: Final = "NoCheckpointProgress"
 REASON_DEADLINE: Final = "DeadlineExceeded"
 REASON_PERMANENT_ERROR: Final = "PermanentError"
 REASON_POD_REFUSED: Final = "PodRefused"
+REASON_NO_REPORTS: Final = "NoReports"
 
 # --- phases: for people only ------------------------------------------------------------------------------------
 PHASE_PENDING: Final = "Pending"

@@ -155,7 +155,7 @@ def silent(reported=None, began=-10_000, attempt=1):
 SILENCES = [
     ("reported within the limit", silent(reported=-1199), -10_000, at(1)),
     ("reported before the limit", silent(reported=-1200), -10_000, "Stalled"),
-    ("never reported, began long ago", silent(), -10_000, "Stalled"),
+    ("never reported, began long ago: its network", silent(), -10_000, None),
     ("never reported, began just now", silent(began=-10), -10_000, at(1190)),
     ("silent, but this operator has only just begun to listen", silent(reported=-5000), -10, at(1190)),
     ("a report of an earlier attempt says nothing", silent(reported=-10, attempt=0), -10_000, "Stalled"),
@@ -166,6 +166,21 @@ SILENCES = [
 def test_silence(what, run, observing, expected):
     verdict = decide_on_silence(run, at(observing), NOW)
     assert (verdict.reason if isinstance(verdict, Decision) else verdict) == expected
+
+
+@pytest.mark.parametrize(
+    ("run", "observing", "unheard"),
+    [
+        (silent(began=-1200), -10_000, True),
+        (silent(began=-1199), -10_000, False),
+        (silent(), -1199, False),
+        (silent(reported=-5000), -10_000, False),
+        (silent(reported=-5000, attempt=0), -10_000, False),
+        (make_run(started()), -10_000, False),
+    ],
+)
+def test_a_run_of_which_no_attempt_was_ever_heard_is_unheard_and_not_stalled(run, observing, unheard):
+    assert failure_policy.is_unheard(run, at(observing), NOW) == unheard
 
 
 def test_a_gang_that_does_not_run_yet_cannot_be_silent():

@@ -23,6 +23,7 @@ from headway_api import names
 from headway_operator.core import lifecycle
 
 SUSPENDED = [condition(names.SUSPENDED, "True", names.REASON_SUSPENDED)]
+HEARD = {"step": 1, "totalSteps": 2, "percent": 50, "attempt": 1, "reportedAt": text(at(-600))}
 ENDED = [condition(names.FINISHED, "True", names.REASON_SUCCEEDED)]
 
 
@@ -62,7 +63,8 @@ TABLE = [
     ("finished pods go after the TTL", over(60, ttlSecondsAfterFinished=60), [finished(0), finished(1)], None, [], ["nav-1-0", "nav-1-1"], 1),
     ("a deadline that is over fails the run", make_run(running(), activeDeadlineSeconds=600), [pod(0), pod(1)], "Failed", [], [], 1),
     ("a deadline that is not over does not", make_run(running(), activeDeadlineSeconds=601), [pod(0), pod(1)], "Running", [], [], 1),
-    ("a hung gang is restarted", make_run(running(), stallSeconds=300), [pod(0), pod(1)], "Restarting", [], [], 2),
+    ("a gang that was never heard of is not restarted", make_run(running(), stallSeconds=300), [pod(0), pod(1)], "Running", [], [], 1),
+    ("a hung gang is restarted", make_run(running(progress=HEARD), stallSeconds=300), [pod(0), pod(1)], "Restarting", [], [], 2),
 ]  # fmt: skip
 
 
@@ -346,6 +348,20 @@ def test_what_a_newer_operator_has_written_to_the_status_is_no_error():
     raw["spec"]["novelty"] = 1
     run, problem = lifecycle.read_run(raw)
     assert "spec.novelty: is not a known field" in problem and run.status.attempt == 3
+
+
+def test_a_network_that_lets_no_report_through_is_told_of_once_and_costs_no_restart():
+    run = make_run(running(), stallSeconds=300)
+    plan = reconcile(run, pod(0), pod(1))
+    (event,) = plan.events
+    assert (event.type, event.reason) == ("Warning", "NoReports")
+    assert "can they reach port 8443 of headway-operator.headway-system.svc?" in event.message
+    ready = plan.status.condition(names.READY)
+    assert (ready.status, ready.reason, ready.message) == ("True", "NoReports", event.message)
+    told = run.model_copy(update={"status": plan.status})
+    assert reconcile(told, pod(0), pod(1)).status is None
+    heard = told.with_status(progress=make_run(running(progress=HEARD | {"reportedAt": text(NOW)})).status.progress)
+    assert reconcile(heard, pod(0), pod(1)).status.condition(names.READY).reason == "Running"
 
 
 def test_each_change_is_told_by_one_event():

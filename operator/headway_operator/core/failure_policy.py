@@ -146,20 +146,39 @@ def is_withdrawn(run: TrainingRun, seen: Observed) -> bool:
 def decide_on_silence(run: TrainingRun, observing_since: datetime, now: datetime) -> Decision | datetime | None:
     """Judge a gang that runs but reports nothing for twice stallSeconds; else return when to look again.
 
-    Silence counts only while this operator could have heard: its own outage is never taken for a stall.
+    Silence counts only while this operator could have heard: its own outage is never taken for a stall. Nor is the
+    silence of a run that was never heard at all: see `is_unheard`.
     """
+    due = _silent_at(run, observing_since)
+    if due is None or now < due:
+        return due
+    if not _was_heard(run):
+        return None
+    seconds = 2 * run.spec.stall_seconds
+    return limited(run, None, Decision("Stalled", f"no progress was reported for {seconds} s (twice stallSeconds)"))
+
+
+def is_unheard(run: TrainingRun, observing_since: datetime, now: datetime) -> bool:
+    """Say whether a gang runs, and no attempt of the run has ever been heard of: rather its network than a stall, which
+    the trainer's own watchdog would end. Another attempt would be as silent."""
+    due = _silent_at(run, observing_since)
+    return due is not None and now >= due and not _was_heard(run)
+
+
+def _silent_at(run: TrainingRun, observing_since: datetime) -> datetime | None:
+    """Return when a gang that runs has been silent for twice stallSeconds."""
     status = _status(run)
-    started = times.from_text(status.attempt_start_time)
+    started, progress = times.from_text(status.attempt_start_time), status.progress
     if started is None:
         return None
-    progress = status.progress
     reported = times.from_text(progress.reported_at) if progress and progress.attempt == status.attempt else None
     heard = max(moment for moment in (started, reported, observing_since) if moment is not None)
-    limit = timedelta(seconds=2 * run.spec.stall_seconds)
-    if now < heard + limit:
-        return heard + limit
-    seconds = int(limit.total_seconds())
-    return limited(run, None, Decision("Stalled", f"no progress was reported for {seconds} s (twice stallSeconds)"))
+    return heard + timedelta(seconds=2 * run.spec.stall_seconds)
+
+
+def _was_heard(run: TrainingRun) -> bool:
+    progress = _status(run).progress
+    return progress is not None and bool(progress.reported_at)
 
 
 def limited(run: TrainingRun, seen: Observed | None, decision: Decision) -> Decision:

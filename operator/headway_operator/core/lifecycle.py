@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from headway_api import load, names
 from headway_api.training_run import Metadata, TrainingRun, TrainingRunStatus
@@ -172,10 +173,12 @@ def back_off(run: TrainingRun, now: datetime) -> Plan | None:
     return Plan().waking_after(times.seconds_until(moment, now))
 
 
-def ensure(run: TrainingRun, seen: Observed, reporting: pods.Reporting, now: datetime) -> Plan:
-    """Make what is missing, and say how far the gang has come."""
+def ensure(
+    run: TrainingRun, seen: Observed, reporting: pods.Reporting, now: datetime, *, is_unheard: bool = False
+) -> Plan:
+    """Make what is missing, and say how far the gang has come, and whether it is never heard of."""
     create, apply = _children(run, seen, reporting)
-    plan = _gang_status(run, seen, now)
+    plan = _unheard(run, reporting, now) if is_unheard else _gang_status(run, seen, now)
     return Plan(delete=deletions(seen.outdated), create=create, apply=apply, status=plan.status, events=plan.events)
 
 
@@ -259,6 +262,15 @@ def _gang_status(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
         return enter(run, "running", names.REASON_RUNNING, message, now, event=event, **changes)
     reason, message = _waited_for(run, seen)
     return _enter_starting(run, message, now, reason, attempt=seen.attempt)
+
+
+def _unheard(run: TrainingRun, reporting: pods.Reporting, now: datetime) -> Plan:
+    url = urlsplit(reporting.url)
+    message = f"the pods run, but no report arrives: can they reach port {url.port} of {url.hostname}?"
+    ready = status_of(run).condition(names.READY)
+    is_news = ready is None or ready.reason != names.REASON_NO_REPORTS
+    event = Event("Warning", names.REASON_NO_REPORTS, message) if is_news else None
+    return enter(run, "running", names.REASON_NO_REPORTS, message, now, event=event)
 
 
 def _waited_for(run: TrainingRun, seen: Observed) -> tuple[str, str]:

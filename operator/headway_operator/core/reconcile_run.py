@@ -66,7 +66,8 @@ def _active(run: TrainingRun, seen: Observed, context: Context, now: datetime) -
         return lifecycle.refused(run, f"{names_taken} exists already and is not this run's: delete it", now)
     if seen.leaving:
         return lifecycle.await_previous(run, ", ".join(seen.leaving), now)
-    plan = lifecycle.ensure(run, seen, context.reporting, now)
+    is_unheard = failure_policy.is_unheard(run, context.observing_since, now)
+    plan = lifecycle.ensure(run, seen, context.reporting, now, is_unheard=is_unheard)
     return plan.waking_after(times.seconds_until(silence, now) if isinstance(silence, datetime) else None)
 
 
