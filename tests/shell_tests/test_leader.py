@@ -1,6 +1,7 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
 from core_tests.makers import NOW, at, condition, text
 from headway_api import names
 from headway_operator.shell import metrics
@@ -93,6 +94,27 @@ def test_an_outage_of_the_api_server_is_not_taken_for_the_runs_silence():
         runs.fails, moment.now = False, at(150)
         await leader.resync()
         assert leader._observing_since == at(150)
+
+    story(tell())
+
+
+def test_an_outage_between_two_resyncs_is_one_and_a_webhook_that_fails_is_none():
+    async def tell():
+        moment, runs = Moment(), Runs()
+        leader = lead(moment, runs)
+        await leader.resync()
+
+        for status, since in ((500, NOW), (0, at(60))):
+
+            async def get(kind, namespace, name, status=status):
+                raise ApiError(status, "Nothing", "no")
+
+            runs.get = get
+            with pytest.raises(ApiError):
+                await leader.reconcile(RunKey("team", "nav"))
+            moment.now = at(60)
+            await leader.resync()
+            assert leader._observing_since == since
 
     story(tell())
 

@@ -21,6 +21,8 @@ from headway_operator.shell.settings import Settings
 
 log = logging.getLogger(__name__)
 
+AWAY = frozenset({0, 503, 504})  # not 500: that may be somebody's webhook, and for ever
+
 
 def utc_now() -> datetime:
     """Return the time; the core is handed it and never asks."""
@@ -62,8 +64,12 @@ class Leader:
                 task.cancel()
 
     async def reconcile(self, key: RunKey) -> float | None:
-        """Take one step for one run."""
-        return await execute.reconcile(self._cluster, key, self._context, self._clock)
+        """Take one step for one run. An API server that is away makes us blind, also between two resyncs."""
+        try:
+            return await execute.reconcile(self._cluster, key, self._context, self._clock)
+        except ApiError as error:
+            self._is_blind |= error.status in AWAY
+            raise
 
     def _context(self) -> Context:
         reporting = Reporting(self._settings.progress_url, self._certificates.ca_bundle)
