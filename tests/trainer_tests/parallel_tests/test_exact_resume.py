@@ -41,7 +41,7 @@ def nav_spec():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("env", "world_size"), [("line", 1), ("line", 2), ("line", 3), ("nav", 2)])
+@pytest.mark.parametrize(("env", "world_size"), [("nav", 1), ("nav", 2), ("nav", 3)])
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     spec = nav_spec() if env == "nav" else SPEC
