@@ -69,6 +69,12 @@ class Toleration(Contract):
             message="key must not be a taint of the control plane (node-role.kubernetes.io/…): choose worker nodes",
             field="key",
         ),
+        Rule(
+            cel="self.operator != 'Exists' || self.value == ''",
+            holds=lambda m: m.operator != "Exists" or not m.value,
+            message="value must be empty with operator Exists, which takes any: drop it, or set operator to Equal",
+            field="value",
+        ),
     )
 
 

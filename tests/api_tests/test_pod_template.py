@@ -35,6 +35,7 @@ def test_an_ordinary_variable_is_taken() -> None:
         {"initContainers": []},
         {"nodeName": "a"},
         {"tolerations": [{"operator": "Exists"}]},
+        {"tolerations": [{"key": "gpu", "operator": "Exists", "value": "yes"}]},
         {"tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]},
         {"priorityClassName": "system-node-critical"},
         {"labels": {"headway.dev/run": "other"}},
