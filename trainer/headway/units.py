@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +31,12 @@ def count(number: float) -> str:
 def percent(share: float) -> str:
     """0.876 -> 88 %."""
     return f"{100 * share:.0f} %"
+
+
+def typed(command: str) -> str:
+    """Return the command as it can be typed here: by its name where PATH has it, else by its place beside Python."""
+    beside = Path(sys.executable).parent / command
+    return shown(beside) if shutil.which(command) is None and beside.exists() else command
 
 
 def shown(path: Path) -> str:

@@ -20,6 +20,7 @@ from headway.local.folder import Folder
 from headway.local.interrupts import Interrupts
 from headway.local.screens import LiveScreen, PlainScreen
 from headway.local.summary import places, print_summary
+from headway.units import typed
 
 EXIT_CTRL_C = 128 + signal.SIGINT
 
@@ -40,7 +41,7 @@ class Options:
 
     def command(self, resume: str) -> str:
         """Return the command that goes on from where this one leaves; `resume`: never would not."""
-        words = ["headway", "run", str(self.spec)]
+        words = [typed("headway"), "run", str(self.spec)]
         words += [word for assignment in self.sets for word in ("--set", assignment)]
         words += ["--nodes", str(self.nodes)] if self.nodes is not None else []
         words += ["--processes", str(self.processes)] if self.processes is not None else []

@@ -16,7 +16,7 @@ from rich.text import Text
 from headway.local.attempt import End, Ended
 from headway.local.folder import Folder
 from headway.local.history import StagePassed, read_rows, stages_passed
-from headway.units import count, percent, short_duration, shown
+from headway.units import count, percent, short_duration, shown, typed
 
 
 def print_summary(console: Console, folder: Folder, run: TrainingRun, ended: Ended, go_on: str) -> None:
@@ -79,9 +79,12 @@ def stage_table(stages: Sequence[StagePassed]) -> Table:
 
 def _where(folder: Folder, run: TrainingRun, ended: Ended) -> list[tuple[str, str]]:
     found = [("checkpoint", shown(Path(ended.checkpoint)))] if ended.checkpoint else []
-    found += [("metrics", shown(folder.metrics)), ("evaluate", f"headway eval {shlex.quote(shown(folder.path))}")]
+    found += [
+        ("metrics", shown(folder.metrics)),
+        ("evaluate", f"{typed('headway')} eval {shlex.quote(shown(folder.path))}"),
+    ]
     if run.spec.train.trackers.tensorboard is not None:
-        found.append(("curves", f"tensorboard --logdir {shlex.quote(shown(folder.path / 'tensorboard'))}"))
+        found.append(("curves", f"{typed('tensorboard')} --logdir {shlex.quote(shown(folder.path / 'tensorboard'))}"))
     return found
 
 
