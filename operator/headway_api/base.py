@@ -40,6 +40,8 @@ def _number(value: object) -> object:
 
 # Integers that fit Go's int64 and a JSON reader that keeps doubles.
 Int = Annotated[int, BeforeValidator(_integral)]
+# A whole number that a CEL rule reads: CEL does not take 5.0 for one, so neither do we there.
+RuleInt = int
 Float = Annotated[float, BeforeValidator(_number)]
 
 
@@ -58,6 +60,7 @@ class Contract(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+    absent_as_null: ClassVar[frozenset[str]] = frozenset()  # fields in which the API server lets null pass
 
     @model_validator(mode="before")
     @classmethod
@@ -65,7 +68,7 @@ class Contract(BaseModel):
         """Treat null as the API server does: dropped where the field has a default, refused elsewhere."""
         if not isinstance(data, dict) or None not in data.values():
             return data
-        defaulted = {
+        defaulted = cls.absent_as_null | {
             key
             for name, info in cls.model_fields.items()
             if not info.is_required() and info.get_default(call_default_factory=True) is not None

@@ -45,11 +45,19 @@ Quantity = Annotated[
 ]
 
 
+def _without_nulls(value: object) -> object:
+    """The API server lets null pass where it looks for an integer or text; it means nothing."""
+    return {key: amount for key, amount in value.items() if amount is not None} if isinstance(value, dict) else value
+
+
+Quantities = Annotated[dict[LabelKey, Quantity], BeforeValidator(_without_nulls)]
+
+
 class Resources(Contract):
     """Compute resources of the trainer's container."""
 
-    requests: dict[LabelKey, Quantity] = described({}, "Smallest amounts, e.g. cpu: 2, memory: 4Gi.", max_length=16)
-    limits: dict[LabelKey, Quantity] = described({}, "Largest amounts. GPUs are set by gpusPerNode.", max_length=16)
+    requests: Quantities = described({}, "Smallest amounts, e.g. cpu: 2, memory: 4Gi.", max_length=16)
+    limits: Quantities = described({}, "Largest amounts. GPUs are set by gpusPerNode.", max_length=16)
 
 
 class Toleration(Contract):
@@ -147,6 +155,7 @@ class EmptyDir(Contract):
     """Scratch space that goes with the pod."""
 
     medium: Literal["", "Memory"] = described("", "Empty for the node's disk, Memory for RAM.")
+    absent_as_null = frozenset({"sizeLimit"})
     size_limit: Quantity | None = Field(None, description="Largest size, e.g. 2Gi.")
 
 

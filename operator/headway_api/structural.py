@@ -83,6 +83,10 @@ class _Translator:
             exclusive = "exclusive" + bound.capitalize()
             if exclusive in node:  # OpenAPI 3.0 spells an open bound as a number and a flag
                 schema |= {bound: node[exclusive], exclusive: True}
+        if node["type"] == "number" and not float(least := schema.get("minimum", 0)).is_integer():
+            # For a number written as a whole one the API server cuts the bound down to an integer: 0 passes for 0.5.
+            rule = {"rule": f"self >= {least}", "message": f"must be at least {least}"}
+            schema["x-kubernetes-validations"] = [rule]
         return schema | ({"enum": [node["const"]]} if "const" in node else {})
 
     def _array(self, node: Schema) -> Schema:

@@ -6,11 +6,11 @@ minibatches are totals over all ranks and must divide among them, so that a run 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from headway_api.base import Contract, Float, Int, OneOf, Rule, described
+from headway_api.base import Contract, Float, Int, OneOf, Rule, RuleInt, described
 
 
 class Robot(Contract):
@@ -137,8 +137,8 @@ class Ppo(Contract):
 
     learning_rate: Float = described(3e-4, "Adam's step size.", gt=0.0, le=1.0)
     anneal_learning_rate: bool = described(False, "Lower the step size linearly to zero over totalSteps.")
-    rollout_steps: Int = described(64, "Steps of each environment between two updates.", ge=1, le=16384)
-    minibatch_size: Int = described(4096, "Transitions in one gradient step, over all ranks.", ge=1, le=4194304)
+    rollout_steps: RuleInt = described(64, "Steps of each environment between two updates.", ge=1, le=16384)
+    minibatch_size: RuleInt = described(4096, "Transitions in one gradient step, over all ranks.", ge=1, le=4194304)
     epochs: Int = described(4, "Passes over each rollout.", ge=1, le=100)
     gamma: Float = described(0.99, "Discount per step.", gt=0.0, le=1.0)
     gae_lambda: Float = described(0.95, "Lambda of generalised advantage estimation.", ge=0.0, le=1.0)
@@ -160,19 +160,14 @@ class Algo(OneOf):
     ppo: Ppo | None = Field(None, description="Proximal policy optimisation.")
 
 
+Width = Annotated[Int, Field(ge=1, le=4096)]
+
+
 class Mlp(Contract):
     """Fully connected layers, separate for policy and value."""
 
-    hidden: list[Int] = described([128, 128], "Width of each hidden layer.", min_length=1, max_length=6)
+    hidden: list[Width] = described([128, 128], "Width of each hidden layer.", min_length=1, max_length=6)
     activation: Literal["tanh", "relu", "elu"] = described("tanh", "Nonlinearity after each hidden layer.")
-    rules = (
-        Rule(
-            cel="self.hidden.all(width, width >= 1 && width <= 4096)",
-            holds=lambda m: all(1 <= width <= 4096 for width in m.hidden),
-            message="every width in hidden must lie between 1 and 4096",
-            field="hidden",
-        ),
-    )
 
 
 class Network(OneOf):
@@ -256,7 +251,7 @@ class TrainSpec(Contract):
         le=10**12,
         description="Environment steps over all ranks; training ends at the first update boundary at or after it.",
     )
-    num_envs: Int = described(256, "Environments stepped in parallel, over all ranks.", ge=1, le=65536)
+    num_envs: RuleInt = described(256, "Environments stepped in parallel, over all ranks.", ge=1, le=65536)
     env: Env = Field(description="The environment.")
     algo: Algo = Field(description="The learning algorithm.")
     network: Network = Field(description="The policy's network.")

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from headway_api import names
-from headway_api.base import Contract, Float, Int, Rule, described
+from headway_api.base import Contract, Float, Int, Rule, RuleInt, described
 from headway_api.pod_template import ObjectName, PodTemplate
 from headway_api.progress import Progress
 from headway_api.train_spec import TrainSpec
@@ -78,9 +78,9 @@ class TrainingRunSpec(Contract):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = described(
         "IfNotPresent", "When the kubelet pulls the image."
     )
-    nodes: Int = described(1, "Pods in the gang.", ge=1, le=names.MAX_NODES)
+    nodes: RuleInt = described(1, "Pods in the gang.", ge=1, le=names.MAX_NODES)
     processes_per_node: Processes = described("auto", "Ranks in a pod: a number, or auto for its GPUs, else 1.")
-    gpus_per_node: Int = described(
+    gpus_per_node: RuleInt = described(
         0, "GPUs of each pod; the toleration and a memory-backed /dev/shm come with them.", ge=0, le=64
     )
     gpu_resource: str = described(
