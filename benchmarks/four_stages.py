@@ -111,6 +111,7 @@ def main() -> None:
         line = measure(options.spec, seed, sets, options.levels, map_name)
         print(json.dumps(line), flush=True)
         if options.keep:
+            kept.parent.mkdir(parents=True, exist_ok=True)
             with kept.open("a") as file:
                 file.write(json.dumps(line) + "\n")
 

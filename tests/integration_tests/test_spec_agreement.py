@@ -17,7 +17,8 @@ from specs import bent_runs, small_run, valid_runs
 
 pytestmark = pytest.mark.integration
 RUNS = "/apis/headway.dev/v1alpha1/namespaces/default/trainingruns"
-# The same documents each time in CI, new ones elsewhere. No shrinking: a disagreement is printed with its document, and every example costs a request.
+# The same documents each time in CI, new ones elsewhere. No shrinking: a disagreement is printed with its document,
+# and every example costs a request.
 ENOUGH = settings(
     max_examples=250,
     deadline=None,
