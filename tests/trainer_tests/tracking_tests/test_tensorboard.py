@@ -1,7 +1,5 @@
-import pytest
 from headway.tracking.tensorboard import TensorBoardTracker
-
-accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+from tensorboard.backend.event_processing import event_accumulator as accumulator
 
 
 def scalars(folder, tag="a"):

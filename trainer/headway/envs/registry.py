@@ -25,5 +25,5 @@ def make_vector_env(
     `split` is train, validation or test. `level_stride` 0 is for training: every episode is a new level. Otherwise
     levels are numbered and environment i plays `offset + i`, then every `level_stride`-th after it: for evaluation.
     """
-    kind = next(name for name in VECTOR_ENVS if getattr(spec.env, name) is not None)
+    kind, _ = spec.env.chosen()
     return VECTOR_ENVS[kind](spec, num_envs, offset, split, threads, level_stride)
