@@ -1,3 +1,4 @@
+import pytest
 from headway.tracking.tensorboard import TensorBoardTracker
 from tensorboard.backend.event_processing import event_accumulator as accumulator
 
