@@ -124,7 +124,7 @@ def _default(made: Any) -> Any:
     """Return a nested default. Inner defaults fill an empty object, but its rules run before they do."""
     if not isinstance(made, Contract):
         return made
-    return made.to_wire() if made.rules else {}
+    return made.to_wire() if made.rules or isinstance(made, OneOf) else {}
 
 
 def _without(node: Schema, *keys: str) -> Schema:

@@ -92,7 +92,7 @@ def test_model_names_are_unique_since_rules_are_found_by_name() -> None:
 
 
 def test_an_open_bound_becomes_a_number_and_a_flag() -> None:
-    from headway_api.train_spec import Ppo
+    from headway_api.algo_spec import Ppo
 
     rate = structural.structural(Ppo)["properties"]["learningRate"]
     assert rate["minimum"] == 0.0

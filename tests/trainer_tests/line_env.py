@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import torch
 from headway import randomness
-from headway.envs.protocol import EpisodeEnds, Observation, Step
+from headway.envs.protocol import ActionSpace, EpisodeEnds, FeatureLayout, Observation, Step
 from torch import Tensor
 
 MAX_STEPS = 12
 
 
 class LineEnv:
-    feature_size = 2
-    action_size = 1
+    layout = FeatureLayout(plain=2)
+    actions = ActionSpace(1)
+    exact_state = True
 
     def __init__(self, num_envs: int, offset: int = 0, seed: int = 0) -> None:
         self.num_envs = num_envs
@@ -56,10 +57,14 @@ class LineEnv:
         reward = success.float() - collision.float() - 0.05
         self.total += reward
         ended = terminated | truncated
-        ends = EpisodeEnds(ended, self.began.clone(), success, collision, self.total.clone(), self.length.clone())
-        final = self._observation()
+        level, fresh = torch.stack((self.episode, self.index), 1), torch.full((self.num_envs,), -1)
+        ends = EpisodeEnds(
+            ended, self.began.clone(), success, collision, self.total.clone(), self.length.clone(), level, fresh
+        )
+        rows = ended.nonzero().squeeze(-1)
+        final = {name: tensor[rows] for name, tensor in self._observation().items()}
         self._begin(ended)
-        return Step(self._observation(), reward, terminated, truncated, final, ends)
+        return Step(self._observation(), reward, terminated, truncated, rows, final, ends)
 
     def set_stage(self, stage: int) -> None:
         self.stage = stage

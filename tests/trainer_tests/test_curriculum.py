@@ -2,7 +2,7 @@ import pytest
 import torch
 from headway.curriculum import Counts, CurriculumState, GateWindow, advance, progress
 from headway.envs.protocol import EpisodeEnds
-from headway_api.train_spec import Curriculum
+from headway_api.curriculum_spec import Curriculum
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,7 +75,8 @@ def ends(ended, success, stage=None):
     return EpisodeEnds(
         ended=torch.tensor(ended), stage=torch.zeros(n, dtype=torch.int64) if stage is None else torch.tensor(stage),
         success=torch.tensor(success), collision=torch.zeros(n, dtype=torch.bool), total_reward=torch.zeros(n),
-        length=torch.ones(n, dtype=torch.int64),
+        length=torch.ones(n, dtype=torch.int64), level=torch.zeros(n, 2, dtype=torch.int64),
+        slot=torch.full((n,), -1),
     )  # fmt: skip
 
 

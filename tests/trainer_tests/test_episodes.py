@@ -12,6 +12,8 @@ def test_rates_and_means_of_the_episodes_of_one_stage():
         collision=torch.tensor([False, True, False, False, False]),
         total_reward=torch.tensor([1.0, -2.0, 4.0, 100.0, float("nan")]),
         length=torch.tensor([10, 20, 30, 999, 999]),
+        level=torch.zeros(5, 2, dtype=torch.int64),
+        slot=torch.full((5,), -1),
     )
     sums = EpisodeSums()
     sums.add(ends, stage=1)

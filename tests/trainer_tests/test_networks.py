@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from headway.networks import build_actor_critic, gaussian_entropy, gaussian_log_prob
-from headway_api.train_spec import Network
+from headway_api.algo_spec import Network
 from torch.distributions import Normal
 
 

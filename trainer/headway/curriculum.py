@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from headway_api.curriculum_spec import Curriculum, Gate
 from headway_api.progress import CurriculumProgress
-from headway_api.train_spec import Curriculum, Gate
 from torch import Tensor
 
 from headway.envs.protocol import EpisodeEnds

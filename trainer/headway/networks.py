@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 import torch
-from headway_api.train_spec import Mlp, Network
+from headway_api.algo_spec import Mlp, Network
 from torch import Tensor, nn
 
 ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}

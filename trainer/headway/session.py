@@ -60,7 +60,7 @@ class Session:
         self.group = group
         num_envs = spec.num_envs // group.world_size
         self.env = registry.make_vector_env(spec, num_envs, offset=group.rank * num_envs, threads=run.threads)
-        self.algorithm = build_algorithm(spec, self.env.feature_size, self.env.action_size, group)
+        self.algorithm = build_algorithm(spec, self.env.layout, self.env.actions, group)
         self.window = GateWindow(spec.num_envs, group.rank * num_envs, num_envs)
         self.episodes = EpisodeSums()
         self.tracker = make_tracker(spec.trackers, run.out, group.rank)

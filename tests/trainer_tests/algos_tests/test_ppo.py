@@ -5,7 +5,7 @@ from headway.envs.protocol import EpisodeEnds, Step
 from headway.errors import SpecError
 from headway.networks import build_actor_critic
 from headway.parallel import Group
-from headway_api.train_spec import Network, Ppo
+from headway_api.algo_spec import Network, Ppo
 from trainer_tests.line_env import LineEnv
 
 NETWORK = Network.model_validate({"mlp": {"hidden": [8]}})
@@ -25,9 +25,10 @@ def step(n, truncated=(), terminated=(), final=7.0):
 
     nothing = torch.zeros(n, dtype=torch.int64)
     cut, over = mask(truncated), mask(terminated)
-    ends = EpisodeEnds(cut | over, nothing, over, over, torch.zeros(n), nothing)
-    last = {"observation": torch.full((n, 2), final)}
-    return Step({"observation": torch.zeros(n, 2)}, torch.ones(n), over, cut, last, ends)
+    ends = EpisodeEnds(cut | over, nothing, over, over, torch.zeros(n), nothing, torch.zeros(n, 2).long(), nothing)
+    rows = (cut | over).nonzero().squeeze(-1)
+    last = {"observation": torch.full((len(rows), 2), final)}
+    return Step({"observation": torch.zeros(n, 2)}, torch.ones(n), over, cut, rows, last, ends)
 
 
 def fill(ppo, env, steps):

@@ -15,7 +15,7 @@ def present(env, i):
 
 
 def test_people_never_touch_an_obstacle_and_always_get_somewhere(make_spec):
-    env = NavVectorEnv(make_spec(CROWD, maxSteps=10000, robot={"radiusMeters": 0.2}), 8)
+    env = NavVectorEnv(make_spec(CROWD, maxSteps=10000, robot={"footprint": {"disc": {"radiusMeters": 0.2}}}), 8)
     env.reset()
     travelled = np.zeros((8, 8))
     for _ in range(300):

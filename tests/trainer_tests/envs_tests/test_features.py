@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from headway.envs.nav.features import CHANGE_GAIN, Features
-from headway_api.train_spec import NavEnv
+from headway_api.nav_spec import NavEnv
 
 BEAMS = 8  # 45 degrees apart; beam 0 looks back, beam 4 ahead
 NAV = NavEnv.model_validate({"lidar": {"beams": BEAMS}, "scanStack": 2, "robot": {"maxTurnRate": 5.0}})

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from headway.envs.nav.vector import NavVectorEnv
-from headway_api.train_spec import Clutter, Empty, Levels, Lidar, Map, NavEnv, Reward, Robot
+from headway_api.nav_spec import Clutter, Empty, Levels, Lidar, Map, NavEnv, Reward, Robot
 
 BASE = {"world": {"clutter": {"sizeMeters": 8.0, "fill": 0.1, "walls": 0}}, "people": 2, "minGoalMeters": 1.0}
 NAV = [
-    ({"robot": {"radiusMeters": 0.3}}, Robot),
+    ({"robot": {"footprint": {"disc": {"radiusMeters": 0.3}}}}, Robot),
     ({"robot": {"maxSpeed": 0.7}}, Robot),
     ({"robot": {"maxTurnRate": 0.9}}, Robot),
     ({"robot": {"maxAcceleration": 1.0}}, Robot),
@@ -72,6 +72,22 @@ def test_the_size_of_an_empty_room_counts(make_spec):
     assert differ(left, right)
 
 
+# Fields of the contract that are still to be built: this set must be empty before the next release.
+LATER = {
+    (Robot, "minSpeed"),
+    (Reward, "proximityMeters"),
+    (Reward, "smoothness"),
+    (NavEnv, "actions"),
+    (NavEnv, "randomization"),
+    (NavEnv, "others"),
+    (Levels, "peopleModel"),
+    (Levels, "peopleYield"),
+    (Levels, "robots"),
+    (Levels, "route"),
+    (Map, "heldOut"),
+}
+
+
 def test_the_tables_above_name_every_field():
     named = {(model, field) for nav, model in NAV for field in (nav.get(model.__name__.lower()) or nav)}
     named |= {(Levels, field) for levels, _ in LEVELS for field in levels}
@@ -79,4 +95,4 @@ def test_the_tables_above_name_every_field():
     named |= {(Empty, "sizeMeters"), (Map, "yaml"), *((NavEnv, name) for name in ("robot", "lidar", "reward"))}
     for model in (Robot, Lidar, Reward, NavEnv, Levels, Clutter, Empty, Map):
         for field in model.model_fields.values():
-            assert (model, field.alias) in named
+            assert (model, field.alias) in named | LATER

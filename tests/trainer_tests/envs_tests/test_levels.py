@@ -33,7 +33,7 @@ def connected(env, i, radius):
 )
 def test_start_and_goal_are_connected_with_the_promised_margin(fill, walls, size, radius, seed):
     levels = {"world": {"clutter": {"fill": fill, "walls": walls, "sizeMeters": size}}, "minGoalMeters": 1.0}
-    spec = build_spec(levels, seed=seed, robot={"radiusMeters": radius}, lidar={"beams": 4})
+    spec = build_spec(levels, seed=seed, robot={"footprint": {"disc": {"radiusMeters": radius}}}, lidar={"beams": 4})
     env = NavVectorEnv(spec, 4)
     env.reset()
     for i in range(4):

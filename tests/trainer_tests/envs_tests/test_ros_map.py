@@ -129,15 +129,15 @@ def test_starts_and_goals_lie_in_the_largest_region(tmp_path, make_spec):
 
 def test_a_robot_that_fits_nowhere_is_told(tmp_path, make_spec):
     path = room(tmp_path)
-    with pytest.raises(SpecError, match="radiusMeters"):
-        NavVectorEnv(make_spec(map_levels(path), robot={"radiusMeters": 2.0}), 1)
+    with pytest.raises(SpecError, match="footprint"):
+        NavVectorEnv(make_spec(map_levels(path), robot={"footprint": {"disc": {"radiusMeters": 2.0}}}), 1)
 
 
 def test_a_fast_small_robot_does_not_pass_through_a_thin_wall(tmp_path, make_spec):
     pixels = np.full((100, 100), 255, np.uint8)
     pixels[:, 50] = 0  # 0.05 m thick
     path = write_map(tmp_path, pixels, resolution=0.05, origin="[0, 0, 0]")
-    robot = {"radiusMeters": 0.05, "maxSpeed": 10.0, "maxAcceleration": 50.0}
+    robot = {"footprint": {"disc": {"radiusMeters": 0.05}}, "maxSpeed": 10.0, "maxAcceleration": 50.0}
     env = NavVectorEnv(make_spec(map_levels(path, minGoalMeters=0.5), robot=robot, stepSeconds=0.4), 1)
     env.reset()
     env.arrays.robot[0] = [0.5, 2.5, 0.0, 10.0, 0.0, 4.5, 2.5, 4.0, 0.0]  # 4 m a step; the wall is at 2.5 m
@@ -168,7 +168,9 @@ def test_real_maps_can_be_driven(name, make_spec):
     path = Path(shared) / "maps" / f"{name}.yaml"
     if not path.exists():
         pytest.skip(f"{path}: real maps are not here; HEADWAY_SHARED_DATA names the folder that holds maps/")
-    spec = make_spec(map_levels(path, minGoalMeters=2.0, maxGoalMeters=8.0), robot={"radiusMeters": 0.15})
+    spec = make_spec(
+        map_levels(path, minGoalMeters=2.0, maxGoalMeters=8.0), robot={"footprint": {"disc": {"radiusMeters": 0.15}}}
+    )
     assert evaluate(BASELINES["astar"](), spec, 0, "test", 60).success.value >= 0.95
 
 

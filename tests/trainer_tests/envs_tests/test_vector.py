@@ -281,7 +281,7 @@ def test_features_are_a_pure_function_of_rows(make_spec):
     env = NavVectorEnv(make_spec(CROWDED), 8)
     observation = env.reset()
     whole = env.features(observation)
-    assert whole.shape == (8, env.feature_size)
+    assert whole.shape == (8, env.layout.size)
     assert whole.dtype == torch.float32
     assert torch.equal(whole[2:5], env.features({k: v[2:5] for k, v in observation.items()}))
 
@@ -289,5 +289,5 @@ def test_features_are_a_pure_function_of_rows(make_spec):
 def test_features_hold_goal_and_speed_in_the_robots_frame(make_spec):
     # The goal is 3 m to the left of a robot that looks along +y, driving at half speed.
     env = env_at(make_spec(EMPTY), heading=np.pi / 2, speed=0.5, goal=(2.0, 5.0))
-    features = env.features(env.step(act(0, 0)).final_observation)[0]
+    features = env.features(env.step(act(0, 0)).observation)[0]
     assert features[:6].tolist() == pytest.approx([0.25, 0.3, 0.0, 1.0, 0.5, 0.0], abs=0.04)

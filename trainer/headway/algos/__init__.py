@@ -10,22 +10,23 @@ from headway_api.train_spec import TrainSpec
 
 from headway.algos.ppo import PPO
 from headway.algos.protocol import Algorithm
+from headway.envs.protocol import ActionSpace, FeatureLayout
 from headway.networks import build_actor_critic
 from headway.parallel import Group
 
 
-def _ppo(spec: TrainSpec, feature_size: int, action_size: int, group: Group) -> Algorithm:
+def _ppo(spec: TrainSpec, layout: FeatureLayout, actions: ActionSpace, group: Group) -> Algorithm:
     assert spec.algo.ppo is not None
-    network = build_actor_critic(spec.network, feature_size, action_size, spec.seed)
+    network = build_actor_critic(spec.network, layout.size, actions.size, spec.seed)
     num_envs = spec.num_envs // group.world_size
     env_index = torch.arange(num_envs) + group.rank * num_envs
-    return PPO(spec.algo.ppo, network, feature_size, env_index, spec.seed, group)
+    return PPO(spec.algo.ppo, network, layout.size, env_index, spec.seed, group)
 
 
-ALGORITHMS: Final[dict[str, Callable[[TrainSpec, int, int, Group], Algorithm]]] = {"ppo": _ppo}
+ALGORITHMS: Final[dict[str, Callable[[TrainSpec, FeatureLayout, ActionSpace, Group], Algorithm]]] = {"ppo": _ppo}
 
 
-def build_algorithm(spec: TrainSpec, feature_size: int, action_size: int, group: Group) -> Algorithm:
+def build_algorithm(spec: TrainSpec, layout: FeatureLayout, actions: ActionSpace, group: Group) -> Algorithm:
     """Build the algorithm that the spec names, for this rank's share of the environments."""
     kind, _ = spec.algo.chosen()
-    return ALGORITHMS[kind](spec, feature_size, action_size, group)
+    return ALGORITHMS[kind](spec, layout, actions, group)

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 import torch
-from headway_api.train_spec import Ppo
+from headway_api.algo_spec import Ppo
 from torch import Tensor
 
 from headway import randomness

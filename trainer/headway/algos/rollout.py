@@ -31,10 +31,10 @@ class Rollout:
         self.reward[t] = step.reward
         self.terminated[t] = step.terminated
         self.truncated[t] = step.truncated
-        rows = step.truncated.nonzero().squeeze(-1)
-        if rows.numel():
-            final = featurise({name: tensor[rows] for name, tensor in step.final_observation.items()})
-            self.cut.append((rows + t * features.shape[0], final.clone()))
+        cut = step.truncated[step.final_rows]  # bool [K]
+        if bool(cut.any()):
+            final = featurise({name: tensor[cut] for name, tensor in step.final_observation.items()})
+            self.cut.append((step.final_rows[cut] + t * features.shape[0], final.clone()))
         self.filled += 1
 
     def clear(self) -> None:

@@ -1,7 +1,7 @@
 """The seam between environments and everything that learns: vectors of environments that reset themselves.
 
 Autoreset is SAME_STEP (Gymnasium's name): the step that ends an episode returns the first observation of the next one,
-and the last observation of the ended one in `final_observation`. No dummy step exists. `terminated` and `truncated`
+and the last observations of the ended ones in `final_observation`. No dummy step exists. `terminated` and `truncated`
 stay apart all the way to the value targets.
 
 N environments, O observation entries, F features, A action entries.
@@ -28,6 +28,8 @@ class EpisodeEnds:
     collision: Tensor  # bool [N]: hit an obstacle or a person
     total_reward: Tensor  # float32 [N]: undiscounted sum
     length: Tensor  # int64 [N]: steps
+    level: Tensor  # int64 [N, 2]: (episode, global environment index) that name the level
+    slot: Tensor  # int64 [N]: which of the remembered levels it was (see `remember_levels`), -1: a fresh one
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,32 @@ class Step:
     reward: Tensor  # float32 [N]
     terminated: Tensor  # bool [N]
     truncated: Tensor  # bool [N]
-    final_observation: Observation  # the ended episode's last observation; equal to `observation` elsewhere
+    final_rows: Tensor  # int64 [K], rising: the environments whose episode ended
+    final_observation: Observation  # [K, ...]: their last observations
     episodes: EpisodeEnds
+
+
+@dataclass(frozen=True)
+class ActionSpace:
+    """What a policy chooses: `size` numbers in [-1, 1], or one of `size` choices."""
+
+    size: int
+    discrete: bool = False
+
+
+@dataclass(frozen=True)
+class FeatureLayout:
+    """How the columns of features are laid out: plain ones first, then `channels` rows of `beams` neighbours each."""
+
+    plain: int
+    channels: int = 0
+    beams: int = 0
+    circular: bool = False  # the last beam is a neighbour of the first
+
+    @property
+    def size(self) -> int:
+        """F."""
+        return self.plain + self.channels * self.beams
 
 
 class VectorEnv(Protocol):
@@ -50,19 +76,35 @@ class VectorEnv(Protocol):
     """
 
     num_envs: int
-    feature_size: int  # F
-    action_size: int  # A; actions are float32 in [-1, 1]
+    layout: FeatureLayout
+    actions: ActionSpace
+    exact_state: bool  # whether `set_state` goes on in the middle of episodes; else new ones begin
 
     def reset(self) -> Observation:
         """Begin episode 0 in every environment."""
         ...
 
     def step(self, action: Tensor) -> Step:
-        """Advance every environment by one step. `action`: float32 [N, A], clipped to [-1, 1] inside."""
+        """Advance every environment by one step.
+
+        `action`: float32 [N, A], clipped to [-1, 1] inside; int64 [N] where actions are discrete.
+        """
         ...
 
     def set_stage(self, stage: int) -> None:
         """Episodes that begin from now on are of this stage (or replay an earlier one, as the curriculum says)."""
+        ...
+
+    def remember_levels(self, levels: Tensor, weights: Tensor, share: float) -> None:
+        """Let `share` of the fresh episodes of the stage play a remembered level again, drawn by its weight.
+
+        `levels` int64 [M, 2] name them, as `EpisodeEnds.level` does; `weights` int64 [M], all 0: none is played again.
+        Raises SpecError where levels cannot be named.
+        """
+        ...
+
+    def expert(self, name: str) -> Tensor:
+        """What the planner of that name would do now, float32 [N, A]. Raises SpecError where there is none."""
         ...
 
     def features(self, observation: Observation) -> Tensor:

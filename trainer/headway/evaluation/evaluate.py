@@ -86,7 +86,9 @@ def play(
     while bool((level < levels).any()):
         before = observation["achieved_goal"]
         step = env.step(actor(env, observation))
-        travelled += torch.linalg.vector_norm(step.final_observation["achieved_goal"] - before, dim=1)
+        after = step.observation["achieved_goal"].clone()
+        after[step.final_rows] = step.final_observation["achieved_goal"]
+        travelled += torch.linalg.vector_norm(after - before, dim=1)
         ended = step.episodes.ended
         rows = ended & (level < levels)
         if bool(rows.any()):

@@ -10,7 +10,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from headway_api.train_spec import NavEnv, TrainSpec
+from headway_api.nav_spec import NavEnv
+from headway_api.train_spec import TrainSpec
 from numpy.typing import NDArray
 
 from headway.envs.nav.philox import SPLITS
@@ -93,7 +94,7 @@ class Arrays(NamedTuple):
     outcome: NDArray[np.bool_]  # [N, 4] terminated, truncated, success, collision
     final_observation: NDArray[np.float32]  # [N, O]
     final_goal: NDArray[np.float32]  # [N, 2]
-    ended: NDArray[np.int64]  # [N, 2] stage and length of the episode that ended
+    ended: NDArray[np.int64]  # [N, 5] stage, length, level (episode, index) and slot of the episode that ended
     final_reward: NDArray[np.float32]  # [N]
     stages: NDArray[np.void]  # [S] of STAGE_DTYPE
     beams: NDArray[np.float32]  # [B, 2] cosine and sine of each beam's angle
@@ -108,14 +109,14 @@ def make_params(spec: TrainSpec, nav: NavEnv, offset: int, split: str, stride: i
     fastest_person = max((s.levels.people_speed for s in spec.curriculum.stages if s.levels.people), default=0.0)
     # Half a radius of relative motion between two collision checks: what grazes past unseen is at most 3 % of the
     # radius deep, and nothing is ever jumped over.
-    substeps = max(1, math.ceil((robot.max_speed + fastest_person) * dt / (0.5 * robot.radius_meters)))
+    substeps = max(1, math.ceil((robot.max_speed + fastest_person) * dt / (0.5 * robot.footprint.inner_radius)))
     return Params(
         seed=spec.seed,
         split=SPLITS[split],
         offset=offset,
         stride=stride,
         replay=f32(spec.curriculum.replay),
-        radius=f32(robot.radius_meters),
+        radius=f32(robot.footprint.outer_radius),
         max_speed=f32(robot.max_speed),
         max_turn=f32(robot.max_turn_rate),
         speed_change=f32(robot.max_acceleration * dt),
@@ -189,7 +190,7 @@ def allocate(num_envs: int, nav: NavEnv, stages: NDArray[np.void], maps: list[Ro
         outcome=np.zeros((n, 4), np.bool_),
         final_observation=np.zeros((n, entries), np.float32),
         final_goal=np.zeros((n, 2), np.float32),
-        ended=np.zeros((n, 2), np.int64),
+        ended=np.zeros((n, 5), np.int64),
         final_reward=np.zeros(n, np.float32),
         stages=stages,
         beams=np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from headway_api.train_spec import NavEnv
+from headway_api.nav_spec import NavEnv
 from torch import Tensor
 
 from headway.envs.nav.arrays import POSE, beam_angles
+from headway.envs.protocol import FeatureLayout
 
 GOAL_FEATURES = 4
 HALF_METERS = 1.0  # distance from the footprint at which a beam's feature is half of its value at contact
@@ -25,7 +26,7 @@ class Features:
     def __init__(self, nav: NavEnv) -> None:
         self._beams = nav.lidar.beams
         self._stack = nav.scan_stack
-        self._radius = nav.robot.radius_meters
+        self._radius = nav.robot.footprint.inner_radius
         self._limits = (nav.robot.max_speed, nav.robot.max_turn_rate)
         self._step_seconds = nav.step_seconds
         self._range = nav.lidar.range_meters
@@ -33,12 +34,12 @@ class Features:
         self._cos = torch.from_numpy(angles).cos().float()  # [B]
         self._spacing = float(angles[1] - angles[0])
         self._wraps = nav.lidar.field_of_view_degrees == 360.0
-        self.size = GOAL_FEATURES + 2 + self._beams * self._stack
+        self.layout = FeatureLayout(GOAL_FEATURES + 2, self._stack, self._beams, self._wraps)
 
     def __call__(self, observation: dict[str, Tensor]) -> Tensor:
         """Float32 [N, F] from observation [N, O], achieved_goal [N, 2] and desired_goal [N, 2]."""
         rows = observation["observation"]
-        out = torch.empty((rows.shape[0], self.size), dtype=torch.float32, device=rows.device)
+        out = torch.empty((rows.shape[0], self.layout.size), dtype=torch.float32, device=rows.device)
         delta = observation["desired_goal"] - observation["achieved_goal"]
         distance = torch.linalg.vector_norm(delta, dim=1).clamp_min(1e-6)
         cos_h, sin_h = rows[:, 2], rows[:, 3]

@@ -11,7 +11,8 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from headway_api.train_spec import Levels, NavEnv, TrainSpec
+from headway_api.nav_spec import Levels, NavEnv
+from headway_api.train_spec import TrainSpec
 from numpy.typing import NDArray
 
 from headway.envs.nav.arrays import CELL_METERS, POSE
@@ -55,7 +56,7 @@ class NavGymEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._vector = NavVectorEnv(spec, 1, split=split)
         self._episode = 0
         self._trail: list[tuple[float, float]] = []
-        self.action_space = spaces.Box(-1.0, 1.0, (self._vector.action_size,), np.float32)
+        self.action_space = spaces.Box(-1.0, 1.0, (self._vector.actions.size,), np.float32)
         self.observation_space = self._space()
 
     def reset(
@@ -75,7 +76,7 @@ class NavGymEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Advance by one step. `info` says `is_success` and `is_collision`."""
         step = self._vector.step(torch.as_tensor(np.asarray(action, np.float32))[None])
-        observation = _row(step.final_observation)
+        observation = _row(step.final_observation if len(step.final_rows) else step.observation)
         self._trail.append((float(observation["achieved_goal"][0]), float(observation["achieved_goal"][1])))
         info = {"is_success": bool(step.episodes.success), "is_collision": bool(step.episodes.collision)}
         return observation, float(step.reward), bool(step.terminated), bool(step.truncated), info

@@ -25,7 +25,7 @@ def main() -> None:
     """Call every kernel once."""
     env = NavVectorEnv(TrainSpec.model_validate(SPEC), num_envs=2)
     env.reset()
-    env.step(torch.zeros(2, env.action_size))
+    env.step(torch.zeros(2, env.actions.size))
     env.set_state(env.get_state())
     env.shortest_path_meters(torch.ones(2, dtype=torch.bool))
 

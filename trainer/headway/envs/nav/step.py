@@ -184,13 +184,15 @@ def advance(params, arrays, i, action, stage_number):
     arrays.outcome[i, 2] = success
     arrays.outcome[i, 3] = collision
     observe(params, arrays, stage, i)
-    arrays.final_observation[i] = arrays.observation[i]
-    arrays.final_goal[i, 0] = robot[a.GOAL_X]
-    arrays.final_goal[i, 1] = robot[a.GOAL_Y]
-    arrays.ended[i, 0] = count[a.STAGE]
-    arrays.ended[i, 1] = count[a.STEP]
-    arrays.final_reward[i] = robot[a.TOTAL_REWARD]
     if success or collision or truncated:
+        arrays.final_observation[i] = arrays.observation[i]
+        arrays.final_goal[i, 0] = robot[a.GOAL_X]
+        arrays.final_goal[i, 1] = robot[a.GOAL_Y]
+        arrays.ended[i, 0] = count[a.STAGE]
+        arrays.ended[i, 1] = count[a.STEP]
+        _, _, _, arrays.ended[i, 2], arrays.ended[i, 3] = level_key(params, count, i)
+        arrays.ended[i, 4] = -1
+        arrays.final_reward[i] = robot[a.TOTAL_REWARD]
         count[a.EPISODE] += 1
         begin(params, arrays, i, stage_number)
 

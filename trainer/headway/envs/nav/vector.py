@@ -21,7 +21,7 @@ from headway.envs.nav.jit import kernel
 from headway.envs.nav.planner import shortest_all
 from headway.envs.nav.ros_map import RosMap, load_map
 from headway.envs.nav.step import BEGIN, REBUILD, STEP, run
-from headway.envs.protocol import EpisodeEnds, Observation, Step
+from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
 from headway.errors import SpecError
 
 NO_ACTION = np.zeros((1, 2), np.float32)
@@ -46,7 +46,8 @@ class Level:
 class NavVectorEnv:
     """N environments of headway/Nav-v0. See `VectorEnv` for the contract of each method."""
 
-    action_size = 2  # forward speed from 0 (-1) to its limit (1), turn rate from right (-1) to left (1)
+    actions = ActionSpace(2)  # forward speed from 0 (-1) to its limit (1), turn rate from right (-1) to left (1)
+    exact_state = True
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class NavVectorEnv:
         for number, source in enumerate(maps.values()):
             self._add_map(number, source)
         self._features = Features(self.nav)
-        self.feature_size = self._features.size
+        self.layout = self._features.layout
         self._stage = 0
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
@@ -99,16 +100,18 @@ class NavVectorEnv:
         self._run(STEP, np.ascontiguousarray(action.detach().numpy(), dtype=np.float32))
         outcome, ended = torch.from_numpy(arrays.outcome.copy()), torch.from_numpy(arrays.ended.copy())
         terminated, truncated, success, collision = outcome.unbind(1)
-        final = torch.from_numpy(arrays.final_observation.copy())
+        rows = (terminated | truncated).nonzero().squeeze(-1)
+        final = torch.from_numpy(arrays.final_observation[rows.numpy()])
         return Step(
             observation=self._observation(),
             reward=torch.from_numpy(arrays.reward.copy()),
             terminated=terminated,
             truncated=truncated,
+            final_rows=rows,
             final_observation={
                 "observation": final,
                 "achieved_goal": final[:, :2],
-                "desired_goal": torch.from_numpy(arrays.final_goal.copy()),
+                "desired_goal": torch.from_numpy(arrays.final_goal[rows.numpy()]),
             },
             episodes=EpisodeEnds(
                 ended=terminated | truncated,
@@ -117,6 +120,8 @@ class NavVectorEnv:
                 collision=collision,
                 total_reward=torch.from_numpy(arrays.final_reward.copy()),
                 length=ended[:, 1],
+                level=ended[:, 2:4],
+                slot=ended[:, 4],
             ),
         )
 
@@ -172,7 +177,7 @@ class NavVectorEnv:
             cell=float(stage["cell"]),
             origin=(float(stage["origin_x"]), float(stage["origin_y"])),
             robot=(float(robot[a.X]), float(robot[a.Y]), float(robot[a.HEADING])),
-            radius=self.nav.robot.radius_meters,
+            radius=self.nav.robot.footprint.outer_radius,
             goal=(float(robot[a.GOAL_X]), float(robot[a.GOAL_Y])),
             goal_radius=self.nav.goal_radius_meters,
             people=people[people[:, a.PERSON_X] > FAR].copy(),
@@ -206,12 +211,14 @@ class NavVectorEnv:
         arrays, (height, width) = self.arrays, source.occupied.shape
         grid = np.where(source.occupied, OBSTACLE, FREE).astype(np.uint8)
         fill_clearance(grid, height, width)
-        fit = np.float32((self.nav.robot.radius_meters + a.MARGIN_METERS) / source.resolution)
+        fit = np.float32((self.nav.robot.footprint.outer_radius + a.MARGIN_METERS) / source.resolution)
         arrays.place_count[number] = largest_region(grid, fit, arrays.places[number])
         arrays.maps[number, :height, :width] = grid
         if arrays.place_count[number] == 0:
             raise SpecError(
-                "train.env.nav.robot.radiusMeters", self.nav.robot.radius_meters, "the robot fits nowhere on the map"
+                "train.env.nav.robot.footprint",
+                self.nav.robot.footprint.to_wire(),
+                "the robot fits nowhere on the map",
             )
 
 
