@@ -93,7 +93,10 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stage", metavar="NAME", help="stage whose levels are played (default: the last)")
     parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
     parser.add_argument(
-        "--baselines", metavar="NAMES", default="go-straight,astar", help="default: go-straight,astar; none: nothing"
+        "--baselines",
+        metavar="NAMES",
+        default="go-straight,astar",
+        help="default: go-straight,astar; also all and none",
     )
     parser.add_argument("--picture", metavar="FILE", type=Path, help="draw episodes of the policy into a PNG")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")

@@ -29,9 +29,10 @@ def test_the_stage_is_the_last_unless_named():
         stage_number(spec, "end")
 
 
-def test_baselines_are_a_list_or_none():
+def test_baselines_are_a_list_all_or_none():
     known = {"go-straight": 1, "astar": 2}
     assert baseline_names("astar, go-straight", known) == ["astar", "go-straight"]
     assert baseline_names("none", known) == []
-    with pytest.raises(UserError, match=r"--baselines: found 'orca': give none, or some of go-straight, astar"):
+    assert baseline_names("all", known) == ["go-straight", "astar"]
+    with pytest.raises(UserError, match=r"--baselines: found 'orca': give none, all, or some of go-straight, astar"):
         baseline_names("orca", known)

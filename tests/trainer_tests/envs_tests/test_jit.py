@@ -33,3 +33,18 @@ def test_any_changed_source_is_another_folder(tmp_path, folder_of, monkeypatch):
     before = folder_of(NUMBA_CACHE_DIR=tmp_path)
     (tmp_path / "grid.py").write_text("two")
     assert folder_of() != before
+
+
+def test_kernels_of_another_package_have_a_folder_of_their_own_that_follows_both(tmp_path, folder_of, monkeypatch):
+    for name in ("nav/jit.py", "planners/dwa.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("one")
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "nav/jit.py"))
+    nav = folder_of(NUMBA_CACHE_DIR=tmp_path)
+    before = jit.cache_folder(tmp_path / "planners")
+    (tmp_path / "planners/dwa.py").write_text("two")
+    assert folder_of() == nav
+    after = jit.cache_folder(tmp_path / "planners")
+    (tmp_path / "nav/jit.py").write_text("two")
+    jit.cache_folder.cache_clear()
+    assert len({nav, before, after, jit.cache_folder(tmp_path / "planners")}) == 4

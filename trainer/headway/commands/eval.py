@@ -82,11 +82,13 @@ def stage_number(spec: TrainSpec, name: str | None) -> int:
 
 
 def baseline_names(text: str, known: Mapping[str, object]) -> list[str]:
-    """`go-straight,astar` -> two names; `none` -> nothing. Raises UserError."""
+    """`go-straight,astar` -> two names; `all` -> all that are known; `none` -> nothing. Raises UserError."""
+    if text == "all":
+        return list(known)
     names = [] if text == "none" else [name.strip() for name in text.split(",")]
     for name in names:
         if name not in known:
-            raise UserError(f"--baselines: found {name!r}: give none, or some of {', '.join(known)}")
+            raise UserError(f"--baselines: found {name!r}: give none, all, or some of {', '.join(known)}")
     return names
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from headway.envs.nav import arrays as a
 from headway.envs.nav.planner import MAX_WAYPOINTS, go_straight_all, pursue_all
 from headway.envs.nav.vector import NavVectorEnv
+from headway.envs.planners.body import Body, body_of, new_points
+from headway.envs.planners.dwa import TUNED, Tuning, dwa_all
+from headway.envs.planners.potential import potential_all
+from headway.envs.planners.vfh import SECTORS, vfh_all
 from headway.envs.protocol import Observation
 
 # What evaluation drives: actions float32 [N, A] for the environment's present observation.
@@ -53,4 +60,73 @@ class AstarPursuit:
         return torch.from_numpy(action)
 
 
-BASELINES: dict[str, Callable[[], Actor]] = {"go-straight": GoStraight, "astar": AstarPursuit}
+class _FromScan(ABC):
+    """What planners share that see what a policy sees, and nothing else: pose, velocities, scan and goal."""
+
+    _env: NavVectorEnv | None = None
+
+    def __call__(self, env: NavVectorEnv, observation: Observation) -> Tensor:
+        """Actions [N, 2]."""
+        if self._env is not env:
+            self._env = env
+            self.begin(env, body_of(env.nav))
+        action = np.zeros((env.num_envs, 2), np.float32)
+        self.act(observation["observation"].numpy(), observation["desired_goal"].numpy(), action)
+        return torch.from_numpy(action)
+
+    def begin(self, env: NavVectorEnv, body: Body) -> None:
+        """Get ready for other environments."""
+        self.body, self.beams = body, env.arrays.beams.astype(np.float64)
+
+    @abstractmethod
+    def act(self, rows: NDArray[np.float32], goals: NDArray[np.float32], action: NDArray[np.float32]) -> None:
+        """Write `action` [N, 2] for observations `rows` [N, O] and `goals` [N, 2]."""
+
+
+class PotentialField(_FromScan):
+    """Khatib 1986: the goal attracts, obstacles repel. It stands still where the two are equal."""
+
+    def act(self, rows: NDArray[np.float32], goals: NDArray[np.float32], action: NDArray[np.float32]) -> None:
+        """See `_FromScan.act`."""
+        potential_all(self.body, self.beams, rows, goals, action)
+
+
+class VfhPlus(_FromScan):
+    """VFH+, Ulrich and Borenstein 1998: the cheapest opening of a polar histogram."""
+
+    def begin(self, env: NavVectorEnv, body: Body) -> None:
+        """Forget the last directions."""
+        super().begin(env, body)
+        self._count = env.arrays.count
+        self._previous = np.zeros(env.num_envs)
+        self._blocked = np.zeros((env.num_envs, SECTORS), np.bool_)
+
+    def act(self, rows: NDArray[np.float32], goals: NDArray[np.float32], action: NDArray[np.float32]) -> None:
+        """See `_FromScan.act`."""
+        fresh = self._count[:, a.STEP] == 0
+        vfh_all(self.body, self.beams, rows, goals, fresh, self._previous, self._blocked, action)
+
+
+class Dwa(_FromScan):
+    """The dynamic window approach, Fox et al. 1997, with the true footprint."""
+
+    def __init__(self, tuning: Tuning = TUNED) -> None:
+        self.tuning = tuning
+
+    def begin(self, env: NavVectorEnv, body: Body) -> None:
+        """Make room for a scan's points."""
+        super().begin(env, body)
+        self._points = new_points(len(self.beams))
+
+    def act(self, rows: NDArray[np.float32], goals: NDArray[np.float32], action: NDArray[np.float32]) -> None:
+        """See `_FromScan.act`."""
+        dwa_all(self.body, self.tuning, self.beams, rows, goals, self._points, action)
+
+
+BASELINES: dict[str, Callable[[], Actor]] = {
+    "go-straight": GoStraight,
+    "potential-field": PotentialField,
+    "vfh": VfhPlus,
+    "dwa": Dwa,
+    "astar": AstarPursuit,
+}

@@ -1,7 +1,8 @@
 """The kernel's decorator: numba.njit with a cache on disk that notices every change.
 
 numba's own check looks at the file of the entry point alone: a change in a module that it calls would go unnoticed and
-the old machine code would run. So the cache lies in a folder named by a hash of all files of this package.
+the old machine code would run. So the cache lies in a folder named by a hash of all files of this package, and, for kernels
+of another package that call these, of that package's files too.
 """
 
 from __future__ import annotations
@@ -19,18 +20,21 @@ import numba
 
 
 @cache
-def cache_folder() -> str:
+def cache_folder(package: Path | None = None) -> str:
     """Return the folder for this version of the sources: in NUMBA_CACHE_DIR, else in the user's own cache folder.
+
+    `package` is the folder of the kernel's own package, this one's if not given.
 
     Empty where neither can be written: then every process compiles for itself. Never a shared temporary folder, because
     numba unpickles what it finds.
     """
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    digest, here = hashlib.sha256(), Path(__file__).parent
+    package = package or here
+    for file in sorted({*here.glob("*.py"), *package.glob("*.py")}):
         digest.update(file.read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(home, "headway", "numba")
-    folder = Path(base) / f"nav-{digest.hexdigest()[:16]}"
+    folder = Path(base) / f"{package.name if package != here else 'nav'}-{digest.hexdigest()[:16]}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -40,10 +44,10 @@ def cache_folder() -> str:
 
 
 @contextmanager
-def _numba_cache() -> Iterator[None]:
+def _numba_cache(folder: str) -> Iterator[None]:
     """Let numba cache in our folder while a function is decorated; other packages' settings stay as they are."""
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = cache_folder()
+    numba.config.CACHE_DIR = folder
     try:
         yield
     finally:
@@ -54,5 +58,7 @@ def kernel(function: Callable[..., Any] | None = None, **options: bool) -> Any:
     """Compile a function of the kernel: `@kernel` or `@kernel(parallel=True)`. Never with fastmath."""
     if function is None:
         return lambda f: kernel(f, **options)
-    with _numba_cache():
-        return numba.njit(cache=bool(cache_folder()), **options)(function)
+    package = Path(function.__code__.co_filename).parent
+    folder = cache_folder(package if package.parent == Path(__file__).parents[1] else None)
+    with _numba_cache(folder):
+        return numba.njit(cache=bool(folder), **options)(function)

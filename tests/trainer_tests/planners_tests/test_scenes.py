@@ -1,0 +1,36 @@
+"""What each planner must do, and what it must not be able to do, in scenes drawn by hand."""
+
+import pytest
+from headway.evaluation import BASELINES
+from trainer_tests.planners_tests.scenes import BLOCK, POCKET, ROOM, drive, scene
+
+HEADINGS = [0.0, 90.0, 180.0, -45.0]
+FROM_SCAN = ["potential-field", "vfh", "dwa"]
+
+
+@pytest.mark.parametrize("name", ["go-straight", *FROM_SCAN, "astar"])
+def test_everybody_crosses_an_empty_room(tmp_path, name):
+    assert drive(scene(tmp_path, ROOM, HEADINGS), name) == ["success"] * 4
+
+
+@pytest.mark.parametrize("name", ["vfh", "dwa", "astar"])
+def test_a_block_in_the_way_is_driven_around(tmp_path, name):
+    assert drive(scene(tmp_path, BLOCK, HEADINGS), name) == ["success"] * 4
+
+
+def test_straight_on_is_a_crash_into_the_block(tmp_path):
+    assert drive(scene(tmp_path, BLOCK, HEADINGS), "go-straight") == ["collision"] * 4
+
+
+def test_the_potential_field_hits_nothing_but_stands_still_in_a_pocket(tmp_path):
+    assert drive(scene(tmp_path, POCKET, HEADINGS), "potential-field") == ["timeout"] * 4
+
+
+@pytest.mark.parametrize("name", FROM_SCAN)
+def test_who_sees_a_scan_acts_on_the_observation_alone(tmp_path, name):
+    env = scene(tmp_path, BLOCK, HEADINGS)
+    observation = env.reset()
+    expected = BASELINES[name]()(env, observation)
+    env.arrays.robot[:] = 1.0  # the truth is of no use to it
+    env.arrays.maps[:] = 0
+    assert (BASELINES[name]()(env, observation) == expected).all()

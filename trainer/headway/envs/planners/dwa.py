@@ -1,0 +1,138 @@
+"""The dynamic window approach of Fox, Burgard and Thrun 1997, "The dynamic window approach to collision avoidance".
+
+Of the velocities that the accelerations allow within one step, those are admissible from which the robot can brake
+before the first obstacle on its arc (section 4.1). Among them the one is chosen that weighs best (equation 13): heading
+of the place where it leads, clearance of the true footprint from the scan's points, and speed; and, as in Nav2's DWB and
+ROS' dwa_local_planner, how much nearer to the target it comes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from headway.envs.nav.jit import kernel
+from headway.envs.planners.body import command, in_robot_frame, obstacle_points, wrap
+
+SPEEDS, TURNS = 20, 21  # samples of the window; an odd number of turn rates holds its middle
+HOPELESS = -1e6  # below any admissible velocity
+
+
+class Tuning(NamedTuple):
+    """Weights of the terms, each of which lies in [0, 1], and the reach of the simulation."""
+
+    heading: float = 0.3
+    clearance: float = 0.4
+    speed: float = 0.1
+    progress: float = 1.0
+    horizon_seconds: float = 1.6
+    tick_seconds: float = 0.1
+    clear_meters: float = 0.4  # more free distance than this is no better
+    margin_meters: float = 0.05  # free distance that counts as contact: points say nothing of what lies between them
+
+
+TUNED = Tuning()
+
+
+@kernel
+def footprint_clearance(body, points, x, y, turned):
+    """Free distance from the footprint at pose (x, y, turned) to the nearest of `points` [P, 2]; negative inside."""
+    cos_t = math.cos(turned)
+    sin_t = math.sin(turned)
+    least = np.inf
+    for p in range(points.shape[0]):
+        dx = points[p, 0] - x
+        dy = points[p, 1] - y
+        ex = max(abs(dx * cos_t + dy * sin_t) - body.half_length, 0.0)
+        ey = max(abs(dy * cos_t - dx * sin_t) - body.half_width, 0.0)
+        square = ex * ex + ey * ey
+        if square < least:
+            least = square
+    return math.sqrt(least) - body.rounding
+
+
+@kernel
+def arc(speed, turn, seconds):
+    """Where constant velocities lead: (x, y, heading) in the robot's frame."""
+    turned = turn * seconds
+    half = 0.5 * turned
+    chord = speed * seconds * (math.sin(half) / half if abs(half) > 1e-6 else 1.0)
+    return chord * math.cos(half), chord * math.sin(half), turned
+
+
+@kernel
+def try_out(body, tuning, points, margin, speed, turn):
+    """Simulate constant velocities. Returns (seconds until contact, else the horizon; least free distance before)."""
+    seconds = tuning.horizon_seconds
+    ticks = max(1, math.ceil(seconds / tuning.tick_seconds))
+    least = tuning.clear_meters
+    for k in range(1, ticks + 1):
+        t = seconds * k / ticks
+        x, y, turned = arc(speed, turn, t)
+        free = footprint_clearance(body, points, x, y, turned)
+        if free <= margin:
+            return seconds * (k - 1) / ticks, 0.0
+        least = min(least, free)
+    return seconds, least
+
+
+@kernel
+def admissible(body, speed, turn, until):
+    """Say whether the robot can still brake after the next step, before the contact `until` seconds from now."""
+    left = until - body.step_seconds
+    return abs(speed) <= 2.0 * body.acceleration * left and abs(turn) <= 2.0 * body.turn_acceleration * left
+
+
+@kernel
+def score(body, tuning, points, margin, speed, turn, gx, gy):
+    """Weigh one velocity; where it is not admissible, the later the contact the better, but below all that are."""
+    goal = math.sqrt(gx * gx + gy * gy)
+    until, least = try_out(body, tuning, points, margin, speed, turn)
+    if until < tuning.horizon_seconds and not admissible(body, speed, turn, until):
+        return HOPELESS + until - abs(speed) / body.acceleration
+    # Heading: after this step and braking the turn as fast as it goes (section 4.2.1 of the paper).
+    braking = abs(turn) / body.turn_acceleration
+    x, y, turned = arc(speed, turn, body.step_seconds)
+    error = wrap(math.atan2(gy - y, gx - x) - turned - 0.5 * turn * braking)
+    if abs(speed) > 0:  # past the target nothing is gained
+        until = min(until, max(goal / abs(speed), body.step_seconds))
+    x, y, _ = arc(speed, turn, until)
+    left = math.sqrt((gx - x) ** 2 + (gy - y) ** 2)
+    return (
+        tuning.heading * (1.0 - abs(error) / math.pi)
+        + tuning.clearance * least / tuning.clear_meters
+        + tuning.speed * max(speed, 0.0) / body.max_speed
+        + tuning.progress * (goal - left) / (body.max_speed * tuning.horizon_seconds)
+    )
+
+
+@kernel
+def choose(body, tuning, points, speed, turn, gx, gy, action):
+    """Write the best command of the dynamic window."""
+    low_v = max(body.min_speed, speed - body.acceleration * body.step_seconds)
+    high_v = min(body.max_speed, speed + body.acceleration * body.step_seconds)
+    low_w = max(-body.max_turn, turn - body.turn_acceleration * body.step_seconds)
+    high_w = min(body.max_turn, turn + body.turn_acceleration * body.step_seconds)
+    # Already nearer than the margin, the robot must be able to leave.
+    margin = min(tuning.margin_meters, 0.8 * footprint_clearance(body, points, 0.0, 0.0, 0.0))
+    best, best_v, best_w = -np.inf, 0.0, 0.0
+    for a in range(SPEEDS):
+        v = low_v + (high_v - low_v) * a / (SPEEDS - 1)
+        for b in range(TURNS):
+            w = low_w + (high_w - low_w) * b / (TURNS - 1)
+            value = score(body, tuning, points, margin, v, w, gx, gy)
+            if value > best:
+                best, best_v, best_w = value, v, w
+    command(body, best_v, best_w, action)
+
+
+@kernel(nogil=True)
+def dwa_all(body, tuning, beams, rows, targets, points, action):
+    """Act on observations `rows` [N, O] and `targets` [N, 2], in metres; writes `action` [N, 2]."""
+    reach = body.max_speed * tuning.horizon_seconds + body.outer_radius + tuning.clear_meters
+    for i in range(rows.shape[0]):
+        count = obstacle_points(body, beams, rows[i], reach, points)
+        gx, gy = in_robot_frame(rows[i], targets[i])
+        choose(body, tuning, points[:count], float(rows[i, 4]), float(rows[i, 5]), gx, gy, action[i])
