@@ -1,8 +1,8 @@
 """The kernel's decorator: numba.njit with a cache on disk that notices every change.
 
 numba's own check looks at the file of the entry point alone: a change in a module that it calls would go unnoticed and
-the old machine code would run. So the cache lies in a folder named by a hash of all files of this package, and, for kernels
-of another package that call these, of that package's files too.
+the old machine code would run. So the cache lies in a folder named by a hash of all files of this package, and, for
+kernels of another package that call these, of that package's files too.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Of the velocities that the accelerations allow within one step, those are admissible from which the robot can brake
 before the first obstacle on its arc (section 4.1). Among them the one is chosen that weighs best (equation 13): heading
-of the place where it leads, clearance of the true footprint from the scan's points, and speed; and, as in Nav2's DWB and
-ROS' dwa_local_planner, how much nearer to the target it comes.
+after the step, clearance of the true footprint from the scan's points, and speed; and, as in ROS' dwa_local_planner,
+how much nearer to the target it comes.
 """
 
 from __future__ import annotations

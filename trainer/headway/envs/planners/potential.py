@@ -1,7 +1,7 @@
 """The artificial potential field of Khatib 1986, "Real-time obstacle avoidance for manipulators and mobile robots".
 
-The goal attracts with a force of constant size (a cone, so that far goals do not drown obstacles), what the scanner hits
-within RHO_0 of the footprint repels (equation 15 there: eta (1/rho - 1/rho_0) / rho^2 along the gradient of rho), and
+The goal attracts with a force of constant size (a cone, so that far goals do not drown obstacles), what the scanner
+hits within RHO_0 of the footprint repels (there: eta (1/rho - 1/rho_0) / rho^2 along the gradient of rho), and
 the robot turns to the sum. It has local minima, and knows no way out of them: that is the method.
 """
 

@@ -58,7 +58,7 @@ def fill_histogram(body, beams, row, heading, radius, density):
 
 @kernel
 def mask(body, beams, row, heading, radius, blocked):
-    """Block the sectors that lead through an obstacle while the robot turns at its present speed (equations 8 to 11)."""
+    """Block the sectors that lead through an obstacle while it turns at its present speed (equations 8 to 11)."""
     speed = float(row[4])
     if speed <= 0.2 * body.max_speed:
         return  # it turns on the spot
