@@ -12,23 +12,33 @@ from headway_api.nav_spec import Levels
 
 
 class Gate(Contract):
-    """What opens the way to the next stage: every criterion that is set must hold."""
+    """What opens the way to the next stage: every criterion that is set must hold, over the newest fresh episodes.
+
+    Fresh: neither a replay of an earlier stage nor a remembered level.
+    """
 
     success_rate: Float = described(
-        0.8, "The lower end of the Wilson interval of the success rate must reach this.", ge=0.0, lt=1.0
+        0.8,
+        "The lower end of the Wilson interval of the success rate must reach this; 0: any will do, as for an "
+        "environment that knows no success.",
+        ge=0.0,
+        lt=1.0,
     )
     collision_rate: Float = described(
-        1.0, "The upper end of the Wilson interval of the collision rate must not exceed this.", gt=0.0, le=1.0
+        1.0,
+        "The upper end of the Wilson interval of the collision rate must not exceed this; 1: any will do.",
+        gt=0.0,
+        le=1.0,
     )
     reward: Float | None = Field(
-        None, ge=-1e9, le=1e9, description="The mean total reward of an episode must reach this; absent: any will do."
+        None, ge=-1e7, le=1e7, description="The mean total reward of an episode must reach this; absent: any will do."
     )
     confidence: Float = described(
         0.95, "Two-sided confidence of the intervals; 0 takes the plain rates, a threshold.", ge=0.0, le=0.999
     )
     episodes: Int = described(
         1000,
-        "How many of the newest episodes that began in the stage count, over all ranks; fewer never pass.",
+        "How many of the newest fresh episodes that began in the stage count, over all ranks; fewer never pass.",
         ge=10,
         le=100000,
     )
@@ -36,10 +46,14 @@ class Gate(Contract):
 
 
 class Demotion(Contract):
-    """What leads back to the stage before: the success rate has clearly fallen below what passed its gate."""
+    """What leads back to the stage before, whose gate must then pass again. Nothing leads back from the first."""
 
     success_rate: Float = described(
-        0.3, "The upper end of the Wilson interval of the stage's success rate lies below this.", gt=0.0, lt=1.0
+        0.3,
+        "The upper end of the Wilson interval of the stage's success rate lies below this, with the confidence and "
+        "over as many episodes as its gate's.",
+        gt=0.0,
+        lt=1.0,
     )
     updates: Int = described(20, "Updates in a row at which it must.", ge=1, le=10000)
 
@@ -68,10 +82,12 @@ class ByGates(Contract):
 
 
 class BySteps(Contract):
-    """Stages begin at fixed environment steps; gates are shown and open nothing."""
+    """Stages begin at fixed environment steps; gates are shown and open nothing but the end, in the last stage."""
 
     starts: list[Steps] = Field(
-        min_length=1, max_length=16, description="Environment step at which each stage begins; the first is 0."
+        min_length=1,
+        max_length=16,
+        description="Environment step at which each stage begins, at the next update; the first is 0.",
     )
     rules = (
         Rule(
@@ -84,7 +100,7 @@ class BySteps(Contract):
 
 
 class Manual(Contract):
-    """One stage from the beginning to the end: for experiments, and for training by hand."""
+    """One stage from the beginning to the end: for experiments, and for training by hand. Its gate is the last."""
 
     stage: str = Field(min_length=1, max_length=40, description="Name of the stage.")
 
@@ -107,10 +123,17 @@ class Learnability(Contract):
     Rutherford et al. 2024 (arXiv 2408.15099), on the outcomes of training itself: no extra episodes are played.
     """
 
-    levels: Int = described(2048, "How many levels of the stage are remembered.", ge=16, le=65536)
-    share: Float = described(0.5, "Share of new episodes that play one of them again.", gt=0.0, le=0.95)
-    attempts: Int = described(8, "A level is replaced by a fresh one once it was played this often and is the least "
-                              "learnable.", ge=2, le=1000)  # fmt: skip
+    levels: Int = described(512, "How many levels of the stage are remembered.", ge=16, le=65536)
+    share: Float = described(
+        0.5, "Share of the stage's new episodes that play one of them again; the others are fresh.", gt=0.0, le=0.95
+    )
+    attempts: Int = described(
+        8,
+        "A level that was played this often and is nearly always won, or nearly always lost (p(1 - p) below 1/8), "
+        "gives way to a fresh one, the least learnable first. Counts fade at twice this many.",
+        ge=2,
+        le=1000,
+    )
 
 
 class Curriculum(Contract):
@@ -125,7 +148,9 @@ class Curriculum(Contract):
         None, description="Prefer levels of the stage that are neither mastered nor hopeless; absent: all alike."
     )
     stop_after_last_gate: bool = described(
-        True, "End the run, successfully, once the last stage's gate has passed; else train on to totalSteps."
+        True,
+        "End the run, successfully, once the gate of the schedule's last stage has passed; else train on to "
+        "totalSteps.",
     )
     rules = (
         Rule(
@@ -144,6 +169,17 @@ class Curriculum(Contract):
             cel="!has(self.schedule.manual) || self.stages.exists(s, s.name == self.schedule.manual.stage)",
             holds=lambda m: m.schedule.manual is None or m.schedule.manual.stage in {s.name for s in m.stages},
             message="schedule.manual.stage must be the name of a stage",
+            field="schedule",
+        ),
+        Rule(
+            cel="!has(self.schedule.gates) || !has(self.schedule.gates.demotion) || "
+            "self.stages.all(s, self.schedule.gates.demotion.successRate < s.gate.successRate)",
+            holds=lambda m: (
+                m.schedule.gates is None
+                or m.schedule.gates.demotion is None
+                or all(m.schedule.gates.demotion.success_rate < s.gate.success_rate for s in m.stages)
+            ),
+            message="schedule.gates.demotion.successRate must lie below every stage's gate.successRate: lower it",
             field="schedule",
         ),
     )

@@ -18,9 +18,20 @@ class CurriculumProgress(Contract):
     stage_name: str = Field(max_length=40, description="Name of the stage.")
     stages: Int = Field(ge=1, le=16, description="How many stages there are.")
     success_rate: Float | None = Field(None, ge=0.0, le=1.0, description="Share of successes in the gate's window.")
-    episodes_in_stage: Int = Field(ge=0, description="Episodes that began and ended in this stage.")
+    collision_rate: Float | None = Field(None, ge=0.0, le=1.0, description="Share of collisions in the gate's window.")
+    reward: Float | None = Field(
+        None, ge=-1e7, le=1e7, description="Mean total reward of the episodes in the gate's window."
+    )
+    episodes_in_stage: Int = Field(ge=0, description="Fresh episodes that began and ended in this stage.")
     advanced_at: Int = described(0, "Environment step at which the stage began.", ge=0)
-    passed: bool = described(False, "Whether the last stage's gate has passed.")
+    demotions: Int = described(0, "How often the run was led back to the stage before.", ge=0)
+    remembered_levels: Int | None = Field(
+        None, ge=0, le=65536, description="Levels that are remembered to be played again, with curriculum.learnability."
+    )
+    learnability: Float | None = Field(
+        None, ge=0.0, le=0.25, description="Mean p(1 - p) of the remembered levels; 0.25 is the largest."
+    )
+    passed: bool = described(False, "Whether the gate of the schedule's last stage has passed.")
 
 
 class CheckpointProgress(Contract):

@@ -1,6 +1,7 @@
 """A tiny deterministic environment with the real one's interface: a point on a line drives to the origin.
 
-Start positions are a function of (seed, global index, episode). Stage k starts up to 0.3 * (k + 1) away.
+Start positions are a function of the level, (episode, global index), and the seed: a remembered level begins where it
+did. Stage k starts up to 0.3 * (k + 1) away.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ class LineEnv:
         self.began = torch.zeros(num_envs, dtype=torch.int64)  # stage in which the episode began
         self.length = torch.zeros(num_envs, dtype=torch.int64)
         self.total = torch.zeros(num_envs)
+        self.level = torch.zeros(num_envs, 2, dtype=torch.int64)  # (episode, index) that is being played
+        self.slot = torch.full((num_envs,), -1)  # its place among the remembered ones
+        self.remember_levels(torch.zeros(1, 2, dtype=torch.int64), torch.zeros(1, dtype=torch.int64), 0.0)
 
     def reset(self) -> Observation:
         self.episode.fill_(-1)
@@ -37,7 +41,13 @@ class LineEnv:
     def _begin(self, rows: Tensor) -> None:
         self.episode[rows] += 1
         zero = torch.zeros(1, dtype=torch.int64)
-        words = randomness.philox((self.index, self.episode, zero, zero), (self.seed, 1))
+        again, which, _, _ = randomness.philox((self.index, self.episode, zero, zero), (self.seed, 2))
+        total = self.weights.cumsum(0)
+        slot = torch.searchsorted(total, which % max(1, int(total[-1])), right=True)
+        slot = torch.where((again < self.share * 2**32) & (total[-1] > 0), slot, -1)
+        level = torch.where(slot[:, None] < 0, torch.stack((self.episode, self.index), 1), self.levels[slot])
+        self.slot, self.level = torch.where(rows, slot, self.slot), torch.where(rows[:, None], level, self.level)
+        words = randomness.philox((self.level[:, 1], self.level[:, 0], zero, zero), (self.seed, 1))
         start = (words[0].double() / 2**31 - 1).float() * 0.3 * (self.stage + 1)
         self.position = torch.where(rows, start + 0.15 * torch.sign(start), self.position)
         self.began[rows] = self.stage
@@ -57,10 +67,10 @@ class LineEnv:
         reward = success.float() - collision.float() - 0.05
         self.total += reward
         ended = terminated | truncated
-        level, fresh = torch.stack((self.episode, self.index), 1), torch.full((self.num_envs,), -1)
         ends = EpisodeEnds(
-            ended, self.began.clone(), success, collision, self.total.clone(), self.length.clone(), level, fresh
-        )
+            ended, self.began.clone(), success, collision, self.total.clone(), self.length.clone(), self.level.clone(),
+            self.slot.clone(),
+        )  # fmt: skip
         rows = ended.nonzero().squeeze(-1)
         final = {name: tensor[rows] for name, tensor in self._observation().items()}
         self._begin(ended)
@@ -69,12 +79,15 @@ class LineEnv:
     def set_stage(self, stage: int) -> None:
         self.stage = stage
 
+    def remember_levels(self, levels: Tensor, weights: Tensor, share: float) -> None:
+        self.levels, self.weights, self.share = levels, weights, share
+
     def features(self, observation: Observation) -> Tensor:
         position = observation["observation"]
         return torch.cat((position, torch.ones_like(position)), dim=-1)
 
     def get_state(self) -> dict[str, Tensor]:
-        names = ("position", "episode", "began", "length", "total")
+        names = ("position", "episode", "began", "length", "total", "level", "slot")
         return {name: getattr(self, name) for name in names}
 
     def set_state(self, state: dict[str, Tensor]) -> None:

@@ -84,6 +84,26 @@ def test_stopping_and_going_on_equals_never_stopping(line_env, context):
     assert read_manifest(result.checkpoint).parent == stopped.checkpoint.name
 
 
+def learnable(**changes):
+    """A spec whose curriculum remembers levels, in a stage that no gate ends."""
+    stage = {"name": "one", "levels": {"world": {"empty": {}}}, "gate": {"successRate": 0.99, "episodes": 4000}}
+    learnability = {"levels": 16, "share": 0.6, "attempts": 2}
+    return line_spec(**changes, curriculum={"stages": [stage], "learnability": learnability})
+
+
+def test_remembered_levels_are_part_of_what_goes_on_exactly(line_env, context):
+    spec, seen = learnable(totalSteps=UPDATE * 9), []
+    whole, parts = context("whole"), context("parts")
+    expected = train(spec, whole, never, seen.append)
+    assert seen[-1].curriculum.remembered_levels == 16
+    assert seen[-1].metrics["learnability/episodes"] > 0
+    stopped = train(spec, parts, after(5), ignore)
+    assert "curriculum.learnability.level" in tensors(stopped)["model.safetensors"]
+    result = train(spec, context("parts", attempt=2), never, ignore)
+    assert_equal(tensors(expected), tensors(result))
+    assert rows(whole) == rows(parts)
+
+
 def test_metrics_after_the_checkpoint_are_cut_back(line_env, context):
     spec = line_spec(totalSteps=UPDATE * 4)
     run = context()

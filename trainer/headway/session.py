@@ -12,10 +12,10 @@ from headway_api.train_spec import TrainSpec
 from pydantic import Field
 from torch import Tensor
 
-from headway import checkpoint, curriculum
+from headway import checkpoint
 from headway.algos import build_algorithm
 from headway.checkpoint import CheckpointStore, Found, Manifest
-from headway.curriculum import Counts, CurriculumState, GateWindow
+from headway.curriculum import CurriculumRecord, RunningCurriculum
 from headway.envs import registry
 from headway.episodes import EpisodeSums
 from headway.errors import CheckpointError
@@ -44,10 +44,7 @@ class LoopState(Contract):
 
     vector_steps: Int = Field(ge=0)  # steps of every environment
     updates: Int = Field(ge=0)
-    stage: Int = Field(ge=0)
-    passed: bool
-    streak: Int = Field(ge=0)
-    advanced_at: Int = Field(ge=0)
+    curriculum: CurriculumRecord
     best: Best
 
 
@@ -61,7 +58,7 @@ class Session:
         num_envs = spec.num_envs // group.world_size
         self.env = registry.make_vector_env(spec, num_envs, offset=group.rank * num_envs, threads=run.threads)
         self.algorithm = build_algorithm(spec, self.env.layout, self.env.actions, group)
-        self.window = GateWindow(spec.num_envs, group.rank * num_envs, num_envs)
+        self.curriculum = RunningCurriculum(spec, self.env, group)
         self.episodes = EpisodeSums()
         self.tracker = make_tracker(spec.trackers, run.out, group.rank)
         self.store = CheckpointStore(run.checkpoints, run.uid, run.attempt, run.keep, group)
@@ -69,8 +66,6 @@ class Session:
         self.saved_clock = time.monotonic()  # when the last checkpoint was written, or training began
         self.parent = ""
         self.vector_steps = self.updates = 0
-        self.curriculum = CurriculumState()
-        self.counts = Counts(0, 0, 0)
         self.best = Best()
 
     @property
@@ -84,25 +79,6 @@ class Session:
         passed = self.curriculum.passed and self.spec.curriculum.stop_after_last_gate
         return passed or self.step >= self.spec.total_steps
 
-    def enter_stage(self) -> None:
-        """Let new episodes be of the current stage, and count for its gate from nothing."""
-        stage = self.curriculum.stage
-        self.env.set_stage(stage)
-        self.window.begin(stage, self.spec.curriculum.stages[stage].gate.episodes)
-        self.counts = Counts(0, 0, 0)
-
-    def advance_curriculum(self) -> dict[str, float]:
-        """Sum the windows over ranks and let the curriculum decide, the same on every rank; return metrics."""
-        before = self.curriculum
-        self.counts = Counts(*self.group.sum_(self.window.counts()).tolist())
-        self.curriculum, passed = curriculum.advance(self.spec.curriculum, before, self.counts, self.step)
-        metrics = curriculum.metrics(self.spec.curriculum, before.stage, self.counts)
-        if passed and self.group.is_main:
-            log.info("%s", passed)
-        if self.curriculum.stage != before.stage:
-            self.enter_stage()
-        return metrics
-
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
     def begin(self) -> bool:
@@ -112,7 +88,7 @@ class Session:
         """
         found = self._agree_on_parent()
         if found is None:
-            self.enter_stage()
+            self.curriculum.enter_stage()
             self.observation = self.env.reset()
         else:
             self._restore(found)
@@ -132,19 +108,18 @@ class Session:
         """Write everything that the future depends on, all ranks together."""
         own = {f"env.{k}": v for k, v in self.env.get_state().items()}
         own |= {f"observation.{k}": v for k, v in self.observation.items()}
-        own |= {f"window.{k}": v for k, v in self.window.get_state().items()}
-        state = self.curriculum
+        own |= {f"curriculum.{k}": v for k, v in self.curriculum.own_state().items()}
+        shared = self.algorithm.get_state() | {f"curriculum.{k}": v for k, v in self.curriculum.shared_state().items()}
         loop = LoopState(
-            vector_steps=self.vector_steps, updates=self.updates, stage=state.stage, passed=state.passed,
-            streak=state.streak, advanced_at=state.advanced_at, best=self.best,
-        )  # fmt: skip
+            vector_steps=self.vector_steps, updates=self.updates, curriculum=self.curriculum.record(), best=self.best
+        )
         draft = Manifest(
             namespace=self.run.namespace, name=self.run.name, uid=self.run.uid, attempt=self.run.attempt,
             parent=self.parent, step=self.step, world_size=self.group.world_size, spec=self.spec.to_wire(),
             spec_hash=checkpoint.spec_hash(self.spec), loop=loop.to_wire(), tracker=self.tracker.state(), files={},
             fingerprint=checkpoint.fingerprint(self.group.world_size), complete=self.finished, saved_at=time.time(),
         )  # fmt: skip
-        self.saved = self.store.save(self.algorithm.get_state(), own, draft)
+        self.saved = self.store.save(shared, own, draft)
         self.saved_clock = time.monotonic()
 
     def _agree_on_parent(self) -> Found | None:
@@ -192,17 +167,15 @@ class Session:
         try:
             loop = LoopState.model_validate(found.manifest.loop)
             self.vector_steps, self.updates = loop.vector_steps, loop.updates
-            self.curriculum = CurriculumState(loop.stage, loop.passed, loop.streak, loop.advanced_at)
             self.best = loop.best
-            if not 0 <= loop.stage < len(self.spec.curriculum.stages) or self.step != found.manifest.step:
-                raise ValueError("the loop's counters contradict the spec or the manifest")
-            self.algorithm.set_state(checkpoint.load_tensors(found.directory / checkpoint.MODEL))
-            own = self._own_tensors(found)
+            if self.step != found.manifest.step:
+                raise ValueError("the loop's counters contradict the manifest")
+            shared, own = checkpoint.load_tensors(found.directory / checkpoint.MODEL), self._own_tensors(found)
+            ours = _below("curriculum.", shared)
+            self.algorithm.set_state({k: v for k, v in shared.items() if not k.startswith("curriculum.")})
             self.observation = _fitting(_below("observation.", own), like=self.env.reset())
-            self.enter_stage()
+            self.curriculum.restore(loop.curriculum, _below("curriculum.", own), ours)
             self.env.set_state(_below("env.", own))
-            self.window.set_state(_below("window.", own))
-            self.counts = Counts(*self.group.sum_(self.window.counts()).tolist())
         except (ValueError, KeyError, RuntimeError) as error:  # torch's own, where ranks' tensors do not fit together
             raise CheckpointError(f"{found.directory} does not fit this run: {error}") from None
         self.parent = found.directory.name

@@ -11,7 +11,6 @@ import torch
 from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
-from headway import curriculum
 from headway.best import evaluate_if_due, forget_best
 from headway.parallel import SILENCE_S, check_divisible, join
 from headway.run_context import ProgressSnapshot, Report, RunContext, Stop, TrainResult
@@ -54,7 +53,7 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
         session.updates += 1
         updated_at = time.monotonic()
 
-        metrics |= session.advance_curriculum()
+        metrics |= session.curriculum.advance(session.step)
         metrics |= session.episodes.metrics(group)
         metrics |= evaluate_if_due(session, steps_before, beat)
         now = time.monotonic()
@@ -84,7 +83,7 @@ def _collect(session: Session) -> Tensor:
         step = env.step(action)
         algorithm.observe(features, action, step, env.features)
         session.vector_steps += 1
-        session.window.add(step.episodes)
+        session.curriculum.add(step.episodes)
         session.episodes.add(step.episodes, session.curriculum.stage)
         session.observation = step.observation
         features = env.features(session.observation)
@@ -92,15 +91,14 @@ def _collect(session: Session) -> Tensor:
 
 
 def _snapshot(session: Session, rate: float, metrics: dict[str, float]) -> ProgressSnapshot:
-    progress = curriculum.progress(session.spec.curriculum, session.curriculum, session.counts)
+    progress = session.curriculum.progress()
     return ProgressSnapshot(
         session.updates, session.step, session.spec.total_steps, rate, metrics, progress, session.saved
     )
 
 
 def _result(session: Session, last: ProgressSnapshot) -> TrainResult:
-    state, stages = session.curriculum, session.spec.curriculum.stages
-    where = f"passed all {len(stages)} stages" if state.passed else f"in stage {state.stage + 1} of {len(stages)}"
+    where = session.curriculum.where()
     outcome: Literal["done", "stopped"] = "done" if session.finished else "stopped"
     assert session.saved is not None  # the loop leaves only after a save, or had nothing to train
     return TrainResult(outcome, session.step, session.saved.path, f"{where} after {session.step} steps", last.metrics)

@@ -40,11 +40,18 @@ def nav_spec():
     return TrainSpec.model_validate(wire | {"curriculum": curriculum, "env": env})
 
 
+def learnable_spec():
+    """One stage of LineEnv, half of whose episodes play remembered levels."""
+    stage = {"name": "one", "levels": {"world": {"empty": {}}}, "gate": {"successRate": 0.99, "episodes": 4000}}
+    curriculum = {"stages": [stage], "learnability": {"levels": 16, "attempts": 2}}
+    return TrainSpec.model_validate(SPEC.to_wire() | {"curriculum": curriculum})
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("env", "world_size"), [("nav", 1), ("nav", 2), ("nav", 3)])
+@pytest.mark.parametrize(("env", "world_size"), [("nav", 1), ("nav", 2), ("nav", 3), ("line", 2)])
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    spec = nav_spec() if env == "nav" else SPEC
+    spec = nav_spec() if env == "nav" else learnable_spec()
     for code, output in gang.finish(train(whole, world_size, spec=spec, env=env)):
         assert code == 0, output
     dying = train(killed, world_size, killed_at=4, victim=world_size - 1, spec=spec, env=env)
@@ -84,6 +91,22 @@ def test_another_number_of_ranks_goes_on_and_says_that_it_is_not_exact(tmp_path)
     assert code == 0, output
     assert "resume is not exact: worldSize: 2 -> 1" in output
     assert newest(tmp_path).manifest.step == UPDATE * 6
+
+
+@pytest.mark.slow
+def test_levels_are_remembered_alike_whatever_the_number_of_ranks(tmp_path):
+    """Before learning: afterwards the ranks' gradients add up in another order."""
+    tables = []
+    for world_size in (1, 2, 3):
+        folder = tmp_path / str(world_size)
+        algo = {"ppo": {"rolloutSteps": 40, "minibatchSize": 48}}
+        wire = learnable_spec().to_wire() | {"totalSteps": 12 * 40, "algo": algo}  # one update
+        gang.finish(train(folder, world_size, spec=TrainSpec.model_validate(wire)))
+        model = load_tensors(newest(folder).directory / "model.safetensors")
+        tables.append({name: model[name] for name in model if name.startswith("curriculum.learnability.")})
+    assert int((tables[0]["curriculum.learnability.attempts"] > 0).sum()) == 16
+    for other in tables[1:]:
+        assert all(torch.equal(tables[0][name], other[name]) for name in tables[0])
 
 
 @pytest.mark.slow

@@ -1,0 +1,163 @@
+"""The curriculum of a run that trains: it tells the environment which levels to play and sums outcomes over ranks.
+
+A thin shell around pure parts: `schedule` decides, `gates` compares, `windows` and `learnability` remember.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from headway_api.base import Contract, Int
+from headway_api.curriculum_spec import Curriculum
+from headway_api.progress import CurriculumProgress
+from headway_api.train_spec import TrainSpec
+from pydantic import Field
+from torch import Tensor
+
+from headway.curriculum import gates
+from headway.curriculum.gates import Counts
+from headway.curriculum.learnability import LevelMemory
+from headway.curriculum.schedule import CurriculumState, advance, start
+from headway.curriculum.windows import GateWindow, to_counts
+from headway.envs.protocol import EpisodeEnds, VectorEnv
+from headway.parallel import Group
+
+log = logging.getLogger("headway")
+
+
+class CurriculumRecord(Contract):
+    """`CurriculumState` as the manifest keeps it."""
+
+    stage: Int = Field(ge=0)
+    passed: bool
+    streak: Int = Field(ge=0)
+    fallen: Int = Field(ge=0)
+    demotions: Int = Field(ge=0)
+    advanced_at: Int = Field(ge=0)
+
+
+class RunningCurriculum:
+    """All ranks call the same methods in the same order, with ends of their own environments."""
+
+    def __init__(self, spec: TrainSpec, env: VectorEnv, group: Group) -> None:
+        self.spec, self.env, self.group = spec.curriculum, env, group
+        self.state = start(self.spec)
+        self.counts = Counts(0, 0, 0)
+        self.window = GateWindow(spec.num_envs, group.rank * env.num_envs, env.num_envs)
+        learnability = self.spec.learnability
+        self.memory = LevelMemory(learnability, spec.num_envs, spec.seed) if learnability else None
+
+    @property
+    def stage(self) -> int:
+        """Number of the present stage, from 0."""
+        return self.state.stage
+
+    @property
+    def passed(self) -> bool:
+        """Say whether the last gate has passed."""
+        return self.state.passed
+
+    def enter_stage(self) -> None:
+        """Let new episodes be of the current stage, and count them from nothing."""
+        self.env.set_stage(self.stage)
+        self.window.begin(self.stage, self.spec.stages[self.stage].gate.episodes)
+        self.counts = Counts(0, 0, 0)
+        if self.memory:
+            self.memory.begin(self.stage)
+        self._tell_levels()
+
+    def add(self, ends: EpisodeEnds) -> None:
+        """Take in one step's ends."""
+        self.window.add(ends)
+        if self.memory:
+            self.memory.add(ends)
+
+    def advance(self, step: int) -> dict[str, float]:
+        """Sum up over ranks after an update at environment step `step`, decide, and return metrics of the update."""
+        before = self.stage
+        self.counts = self._sum_counts()
+        self.state, event = advance(self.spec, self.state, self.counts, step)
+        metrics = {"curriculum/stage": float(before + 1), "curriculum/demotions": float(self.state.demotions)}
+        metrics |= gates.metrics(self.spec.stages[before].gate, self.counts)
+        if self.memory:
+            metrics |= self.memory.learn(self.group)
+        if event and self.group.is_main:
+            log.info("%s", event)
+        if self.stage != before:
+            self.enter_stage()
+        else:
+            self._tell_levels()
+        return metrics
+
+    def progress(self) -> CurriculumProgress:
+        """Say where the curriculum stands, for people and `status`."""
+        return progress(self.spec, self.state, self.counts, self.memory)
+
+    def where(self) -> str:
+        """Say in words how far training has come."""
+        stage, stages = self.spec.stages[self.stage].name, len(self.spec.stages)
+        if not self.passed:
+            return f"in stage {self.stage + 1} of {stages}"
+        return f"passed all {stages} stages" if self.spec.schedule.gates else f"passed the gate of {stage}"
+
+    # --- checkpoints ----------------------------------------------------------------------------------------------
+
+    def record(self) -> CurriculumRecord:
+        """Scalars, for the manifest."""
+        return CurriculumRecord(**vars(self.state))
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Tensors with a row for each of this rank's environments."""
+        return {f"window.{name}": tensor for name, tensor in self.window.get_state().items()}
+
+    def shared_state(self) -> dict[str, Tensor]:
+        """Tensors that are equal on all ranks."""
+        return {f"learnability.{k}": v for k, v in self.memory.get_state().items()} if self.memory else {}
+
+    def restore(self, record: CurriculumRecord, own: dict[str, Tensor], shared: dict[str, Tensor]) -> None:
+        """Go on where the three were taken, all ranks together. Raises ValueError for what does not fit the spec."""
+        if record.stage >= len(self.spec.stages):
+            raise ValueError(f"the curriculum is in stage {record.stage + 1} of {len(self.spec.stages)}")
+        self.state = CurriculumState(**record.model_dump(by_alias=False))
+        self.enter_stage()
+        self.window.set_state(_below("window.", own))
+        if self.memory:
+            self.memory.set_state(_below("learnability.", shared))
+        self._tell_levels()
+        self.counts = self._sum_counts()
+
+    def _sum_counts(self) -> Counts:
+        return to_counts(self.group.sum_(self.window.counts()))
+
+    def _tell_levels(self) -> None:
+        if self.memory:
+            self.env.remember_levels(*self.memory.for_env())
+
+
+def progress(
+    spec: Curriculum, state: CurriculumState, counts: Counts, memory: LevelMemory | None = None
+) -> CurriculumProgress:
+    """Say where the curriculum stands. Rates are left out, never null, where no episode has ended."""
+    known = {}
+    if counts.episodes:
+        known = {
+            "success_rate": counts.success_rate,
+            "collision_rate": counts.collision_rate,
+            "reward": counts.mean_reward,
+        }
+    if memory:
+        known |= {"remembered_levels": memory.levels, "learnability": memory.mean}
+    return CurriculumProgress(
+        stage=state.stage + 1,
+        stage_name=spec.stages[state.stage].name,
+        stages=len(spec.stages),
+        episodes_in_stage=counts.in_stage,
+        advanced_at=state.advanced_at,
+        demotions=state.demotions,
+        passed=state.passed,
+        **known,
+    )
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
