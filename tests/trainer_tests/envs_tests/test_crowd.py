@@ -3,6 +3,7 @@ import pytest
 import torch
 from headway.envs.nav import arrays as a
 from headway.envs.nav.grid import obstacle_distance
+from headway.envs.nav.step import world_of
 from headway.envs.nav.vector import NavVectorEnv
 
 CROWD = {"world": {"clutter": {"fill": 0.15, "walls": 1}}, "people": 8, "peopleSpeed": 1.0}
@@ -27,7 +28,12 @@ def test_people_never_touch_an_obstacle_and_always_get_somewhere(make_spec):
         assert moved[going_on].max(initial=0.0) <= 1.0 * 0.2 + 1e-5
         for i in range(8):
             for x, y, *_ in present(env, i):
-                distance = obstacle_distance(env.arrays.grid[i], (x + 0.2) / 0.2, (y + 0.2) / 0.2, 5.0) * 0.2
+                distance = (
+                    obstacle_distance(
+                        world_of(env.arrays, env.arrays.stages[0], i), (x + 0.2) / 0.2, (y + 0.2) / 0.2, 5.0
+                    )
+                    * 0.2
+                )
                 assert distance >= a.PERSON_RADIUS - 1e-4
     # 60 s at 0.5 m/s and more, less the waits: nobody stands about.
     assert np.median(travelled) > 15.0

@@ -2,27 +2,30 @@ import math
 
 import numpy as np
 import pytest
-from headway.envs.nav.grid import FREE, OBSTACLE, cast_ray, fill_clearance, flood, obstacle_distance, swath_is_free
+from headway.envs.nav.grid import cast_ray, finish_world, flood, obstacle_distance, swath_is_free
+from headway.envs.nav.shapes import OBSTACLE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trainer_tests.envs_tests.conftest import empty_world
 
 f32 = np.float32
 
 
 def world(occupied):
-    """Clearances of a grid given as 0/1 rows, bottom row first, with a ring of obstacles around it."""
-    padded = np.pad(np.asarray(occupied, bool), 1, constant_values=True)
-    grid = np.where(padded, OBSTACLE, FREE).astype(np.uint8)
-    fill_clearance(grid, *grid.shape)
-    return grid[:, :]
+    """The world of a grid given as 0/1 rows, bottom row first, with a ring of solid cells around it."""
+    occupied = np.asarray(occupied, bool)
+    made = empty_world(occupied.shape[0] + 2, occupied.shape[1] + 2)
+    made.grid[1:-1, 1:-1][occupied] = OBSTACLE
+    finish_world(made)
+    return made
 
 
 def random_world(seed, side=24, share=0.08):
     return world(np.random.default_rng(seed).random((side, side)) < share)
 
 
-def squares(grid):
-    return [(x, y) for y, x in zip(*np.nonzero(grid == OBSTACLE), strict=True)]
+def squares(made):
+    return [(x, y) for y, x in zip(*np.nonzero(made.grid == OBSTACLE), strict=True)]
 
 
 def slab_hit(px, py, dx, dy, x, y):
@@ -38,7 +41,8 @@ def slab_hit(px, py, dx, dy, x, y):
     return near if near <= far else math.inf
 
 
-def free_point(grid, rng):
+def free_point(made, rng):
+    grid = made.grid
     while True:
         px, py = rng.uniform(1, grid.shape[1] - 1), rng.uniform(1, grid.shape[0] - 1)
         if grid[int(py), int(px)] != OBSTACLE:
@@ -46,15 +50,15 @@ def free_point(grid, rng):
 
 
 def test_clearance_is_the_chessboard_distance_to_the_nearest_obstacle():
-    grid = random_world(3)
-    obstacles = np.array(squares(grid))
+    made = random_world(3)
+    grid, obstacles = made.grid, np.array(squares(made))
     for y in range(grid.shape[0]):
         for x in range(grid.shape[1]):
             assert grid[y, x] == np.abs(obstacles - (x, y)).max(axis=1).min()
 
 
 def test_clearance_stops_at_255():
-    grid = world(np.zeros((600, 600)))
+    grid = world(np.zeros((600, 600))).grid
     assert grid[300, 300] == 255
     assert grid[100, 300] == 100
 
@@ -107,10 +111,10 @@ def test_flood_reaches_through_gaps_that_the_disc_fits_and_no_others():
     rows = np.zeros((9, 9))
     rows[4, :] = 1
     rows[4, 4] = 0  # one cell wide
-    grid = world(rows)
-    reached, queue = np.zeros(grid.shape, np.uint8), np.zeros(grid.size, np.int32)
+    made = world(rows)
+    reached, queue = np.zeros(made.grid.shape, np.uint8), np.zeros(made.grid.size, np.int32)
     # A small disc reaches all 72 cells beside the wall and the gap.
-    assert flood(grid, 5, 2, f32(0.4), reached, queue) == 73
+    assert flood(made, 5, 2, f32(0.4), reached, queue) == 73
     reached[:] = 0
     # For a disc of radius 1 cell the 9 x 4 cells below the wall shrink by one on each side, to 7 x 2.
-    assert flood(grid, 5, 2, f32(1.0), reached, queue) == 14
+    assert flood(made, 5, 2, f32(1.0), reached, queue) == 14

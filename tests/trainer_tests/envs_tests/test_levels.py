@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 from headway.envs.nav import arrays as a
-from headway.envs.nav.grid import OBSTACLE, flood
+from headway.envs.nav.grid import flood
+from headway.envs.nav.shapes import OBSTACLE
+from headway.envs.nav.step import world_of
 from headway.envs.nav.vector import NavVectorEnv
 from headway.evaluation import BASELINES, evaluate
 from hypothesis import given, settings
@@ -14,12 +16,11 @@ CLUTTER = {"world": {"clutter": {"fill": 0.14, "walls": 1}}, "minGoalMeters": 5.
 
 def connected(env, i, radius):
     """Say whether the robot's disc can drive from start to goal; found by flooding the level anew."""
-    grid, row = env.arrays.grid[i], env.arrays.robot[i]
-    stage = env.arrays.stages[env.arrays.count[i, a.STAGE]]
-    grid = grid[: stage["height"], : stage["width"]]
+    row = env.arrays.robot[i]
+    world = world_of(env.arrays, env.arrays.stages[env.arrays.count[i, a.STAGE]], i)
     cell = [round((float(row[k]) + 0.1) / 0.2) for k in (a.X, a.Y, a.GOAL_X, a.GOAL_Y)]
-    reached, queue = np.zeros(grid.shape, np.uint8), np.zeros(grid.size, np.int32)
-    flood(grid, cell[0], cell[1], np.float32(radius / 0.2), reached, queue)
+    reached, queue = np.zeros(world.grid.shape, np.uint8), np.zeros(world.grid.size, np.int32)
+    flood(world, cell[0], cell[1], np.float32(radius / 0.2), reached, queue)
     return bool(reached[cell[3], cell[2]])
 
 
@@ -64,7 +65,14 @@ def test_walls_have_open_gaps(make_spec):
     for i in range(50):
         free = np.argwhere(env.arrays.grid[i] > 3)
         reached, queue = np.zeros((52, 52), np.uint8), np.zeros(52 * 52, np.int32)
-        flood(env.arrays.grid[i], int(free[0, 1]), int(free[0, 0]), np.float32(1.75), reached, queue)
+        flood(
+            world_of(env.arrays, env.arrays.stages[0], i),
+            int(free[0, 1]),
+            int(free[0, 0]),
+            np.float32(1.75),
+            reached,
+            queue,
+        )
         assert all(reached[y, x] for y, x in free)
     inner = env.arrays.grid[:, 1:51, 1:51] == OBSTACLE
     assert (inner.sum(axis=(1, 2)) >= 20).all()

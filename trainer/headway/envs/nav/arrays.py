@@ -1,7 +1,7 @@
 """What the kernel works on: one parameter tuple, one table of stages, one set of arrays. Nothing else is state.
 
 N environments, K stacked scans, B beams, P people, O = POSE + K * B observation entries, G cells a side of the largest
-generated world, M maps of at most H x W cells.
+generated world, M maps of at most H x W cells, S records and L - 1 list entries of shapes in a world.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ STAGE_DTYPE = np.dtype(
         ("cell", np.float32),  # metres
         ("origin_x", np.float32),  # world position of the grid's lower-left corner
         ("origin_y", np.float32),
+        ("records", np.int32),  # room for shapes in a generated world, see shapes.World
+        ("entries", np.int32),  # room for entries of cells' lists of shapes
         ("fill", np.float32),
         ("walls", np.int32),
         ("people", np.int32),
@@ -86,7 +88,11 @@ class Arrays(NamedTuple):
     people: NDArray[np.float32]  # [N, P, 5]
     legs: NDArray[np.int64]  # [N, P] walks begun
     observation: NDArray[np.float32]  # [N, O] holds the scan stack
-    grid: NDArray[np.uint8]  # [N, G, G] a function of the level
+    grid: NDArray[np.uint8]  # [N, G, G] a function of the level; with the next four: `World` of each environment
+    heads: NDArray[np.uint16]  # [N, G, G]
+    links: NDArray[np.uint16]  # [N, L, 3]
+    shapes: NDArray[np.float32]  # [N, S, 4]
+    used: NDArray[np.int32]  # [N, 3]
     reached: NDArray[np.uint8]  # [N, G, G]
     queue: NDArray[np.int32]  # [N, G * G]
     failed: NDArray[np.bool_]  # [N] no level with these goal distances was found
@@ -98,7 +104,11 @@ class Arrays(NamedTuple):
     final_reward: NDArray[np.float32]  # [N]
     stages: NDArray[np.void]  # [S] of STAGE_DTYPE
     beams: NDArray[np.float32]  # [B, 2] cosine and sine of each beam's angle
-    maps: NDArray[np.uint8]  # [M, H, W] clearances
+    maps: NDArray[np.uint8]  # [M, H, W] clearances; with the next four: `World` of each map
+    map_heads: NDArray[np.uint16]  # [M, H, W]
+    map_links: NDArray[np.uint16]  # [M, L, 3]
+    map_shapes: NDArray[np.float32]  # [M, S, 4]
+    map_used: NDArray[np.int32]  # [M, 3]
     places: NDArray[np.int32]  # [M, C] cells where a robot can stand, all connected
     place_count: NDArray[np.int64]  # [M]
 
@@ -171,6 +181,8 @@ def allocate(num_envs: int, nav: NavEnv, stages: NDArray[np.void], maps: list[Ro
     """All arrays, zeroed; maps turned into clearances and lists of places by the caller."""
     n, generated = num_envs, stages[stages["kind"] != MAP]
     side = int(generated["height"].max(initial=1))
+    records, links = int(stages["records"].max()), int(stages["entries"].max())
+    shaped = side if records else 1
     people = max(1, int(stages["people"].max()))
     entries = POSE + nav.scan_stack * nav.lidar.beams
     height = max((m.occupied.shape[0] for m in maps), default=1)
@@ -183,6 +195,10 @@ def allocate(num_envs: int, nav: NavEnv, stages: NDArray[np.void], maps: list[Ro
         legs=np.zeros((n, people), np.int64),
         observation=np.zeros((n, entries), np.float32),
         grid=np.zeros((n, side, side), np.uint8),
+        heads=np.zeros((n, shaped, shaped), np.uint16),
+        links=np.zeros((n, links + 1, 3), np.uint16),
+        shapes=np.zeros((n, max(1, records), 4), np.float32),
+        used=np.zeros((n, 3), np.int32),
         reached=np.zeros((n, side, side), np.uint8),
         queue=np.zeros((n, side * side), np.int32),
         failed=np.zeros(n, np.bool_),
@@ -195,6 +211,10 @@ def allocate(num_envs: int, nav: NavEnv, stages: NDArray[np.void], maps: list[Ro
         stages=stages,
         beams=np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32),
         maps=np.zeros((max(1, len(maps)), height, width), np.uint8),
+        map_heads=np.zeros((max(1, len(maps)), 1, 1), np.uint16),
+        map_links=np.zeros((max(1, len(maps)), 1, 3), np.uint16),
+        map_shapes=np.zeros((max(1, len(maps)), 1, 4), np.float32),
+        map_used=np.zeros((max(1, len(maps)), 3), np.int32),
         places=np.zeros((max(1, len(maps)), height * width), np.int32),
         place_count=np.zeros(max(1, len(maps)), np.int64),
     )

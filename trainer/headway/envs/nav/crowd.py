@@ -23,7 +23,7 @@ WALK_DRAWS = 8
 
 
 @kernel
-def place_people(people, legs, robot, grid, stage, cells, count, key):
+def place_people(people, legs, robot, world, stage, cells, count, key):
     """Begin an episode: each person at a random place of `cells`, in metres, standing."""
     width = int(stage.width)
     fit = (RADIUS + BERTH) / stage.cell
@@ -40,7 +40,7 @@ def place_people(people, legs, robot, grid, stage, cells, count, key):
                 x = stage.origin_x + cx * stage.cell
                 y = stage.origin_y + cy * stage.cell
                 apart = f32(math.hypot(x - robot[a.X], y - robot[a.Y]))
-                if apart >= START_CLEAR and obstacle_distance(grid, cx, cy, fit) >= fit:
+                if apart >= START_CLEAR and obstacle_distance(world, cx, cy, fit) >= fit:
                     people[p, a.PERSON_X] = x
                     people[p, a.PERSON_Y] = y
                     people[p, a.PERSON_SPEED] = stage.people_speed * (f32(0.5) + f32(0.5) * u1)
@@ -50,7 +50,7 @@ def place_people(people, legs, robot, grid, stage, cells, count, key):
 
 
 @kernel
-def choose_walk(person, legs, p, grid, stage, key):
+def choose_walk(person, legs, p, world, stage, key):
     """Draw where person `p` goes next: 0.5 to 6 m away, straight, no farther than the first obstacle that way."""
     px = (person[a.PERSON_X] - stage.origin_x) / stage.cell
     py = (person[a.PERSON_Y] - stage.origin_y) / stage.cell
@@ -60,12 +60,12 @@ def choose_walk(person, legs, p, grid, stage, key):
         dx = f32(math.cos(f32(2.0 * math.pi) * u0))
         dy = f32(math.sin(f32(2.0 * math.pi) * u0))
         length = (f32(0.5) + (LONGEST_WALK - f32(0.5)) * u1) / stage.cell
-        length = min(length, cast_ray(grid, px, py, dx, dy, length + fit) - fit)
+        length = min(length, cast_ray(world, px, py, dx, dy, length + fit) - fit)
         if length * stage.cell < f32(0.5):
             continue
         tx = px + length * dx
         ty = py + length * dy
-        if swath_is_free(grid, px, py, tx, ty, fit):
+        if swath_is_free(world, px, py, tx, ty, fit):
             person[a.TARGET_X] = stage.origin_x + tx * stage.cell
             person[a.TARGET_Y] = stage.origin_y + ty * stage.cell
             break
@@ -73,12 +73,12 @@ def choose_walk(person, legs, p, grid, stage, key):
 
 
 @kernel
-def send_people(people, legs, grid, stage, key):
+def send_people(people, legs, world, stage, key):
     """At the beginning of a step, give a new place to go to everyone who has arrived."""
     for p in range(stage.people):
         here = people[p, a.PERSON_X] == people[p, a.TARGET_X] and people[p, a.PERSON_Y] == people[p, a.TARGET_Y]
         if here and people[p, a.PERSON_X] > FAR:
-            choose_walk(people[p], legs, np.int64(p), grid, stage, key)
+            choose_walk(people[p], legs, np.int64(p), world, stage, key)
 
 
 @kernel

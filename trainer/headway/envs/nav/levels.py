@@ -10,9 +10,10 @@ import math
 import numpy as np
 
 from headway.envs.nav import arrays as a
-from headway.envs.nav.grid import FREE, OBSTACLE, fill_clearance, fits, flood
+from headway.envs.nav.grid import finish_world, fits, flood
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.philox import LAYOUT, PLACE, uniforms
+from headway.envs.nav.shapes import FREE, OBSTACLE, begin_world
 
 f32 = np.float32
 ATTEMPTS = 64
@@ -65,12 +66,12 @@ def place_wall(grid, height, width, gap_cells, key, attempt, number, carve):
 
 
 @kernel
-def build_layout(grid, stage, radius, key, attempt):
+def build_layout(world, stage, radius, key, attempt):
     """Outer walls; blocks, bars and pillars until the wanted share is covered; interior walls and their gaps."""
     height = np.int64(stage.height)
     width = np.int64(stage.width)
-    grid[:height, :width] = OBSTACLE
-    grid[1 : height - 1, 1 : width - 1] = FREE
+    begin_world(world)
+    grid = world.grid
     easing = f32(1.0) - f32(attempt) / f32(ATTEMPTS)
     wanted = int(stage.fill * easing * f32((height - 2) * (width - 2)))
     covered = 0
@@ -95,7 +96,7 @@ def build_layout(grid, stage, radius, key, attempt):
     gap_cells = math.ceil((2 * (radius + MARGIN)) / stage.cell) + 2
     for k in range(2 * walls):
         place_wall(grid, height, width, gap_cells, key, attempt, k % walls, k >= walls)
-    fill_clearance(grid, height, width)
+    finish_world(world)
 
 
 @kernel
@@ -121,16 +122,15 @@ def draw_pair(cells, count, width, stage, fixed_start, key, attempt):
 
 
 @kernel
-def generate(grid, reached, queue, stage, radius, key):
+def generate(world, reached, queue, stage, radius, key):
     """Build a generated level. Returns (start cell, goal cell, heading, cells reachable from start, in `queue`)."""
     width = int(stage.width)
     inner_x = f32(width - 2)
     inner_y = f32(stage.height - 2)
     fit = (radius + MARGIN) / stage.cell
-    world = grid[: int(stage.height), :width]
     for attempt in range(ATTEMPTS):
         if attempt == 0 or stage.kind == a.CLUTTER:
-            build_layout(grid, stage, radius, key, attempt)
+            build_layout(world, stage, radius, key, attempt)
         floods = 0
         for draw in range(32):
             u0, u1, _, _ = uniforms(key, PLACE, attempt, DRAWS + 1 + draw)

@@ -13,7 +13,7 @@ RADIUS_SQUARED = f32(a.PERSON_RADIUS) * f32(a.PERSON_RADIUS)
 
 
 @kernel
-def scan(ranges, robot, people, grid, stage, beams, limit):
+def scan(ranges, robot, people, world, stage, beams, limit):
     """Write the distances in metres to `ranges` [B], for the robot's present pose."""
     x = robot[a.X]
     y = robot[a.Y]
@@ -25,7 +25,7 @@ def scan(ranges, robot, people, grid, stage, beams, limit):
     for b in range(ranges.shape[0]):
         dx = cos_h * beams[b, 0] - sin_h * beams[b, 1]
         dy = sin_h * beams[b, 0] + cos_h * beams[b, 1]
-        ranges[b] = cast_ray(grid, px, py, dx, dy, cells) * stage.cell
+        ranges[b] = cast_ray(world, px, py, dx, dy, cells) * stage.cell
     for p in range(stage.people):
         ox = people[p, a.PERSON_X] - x
         oy = people[p, a.PERSON_Y] - y

@@ -36,9 +36,9 @@ def heuristic(cell, goal, width):
 
 
 @kernel
-def astar(grid, start, goal, fit, parent):
+def astar(world, start, goal, fit, parent):
     """Fill `parent` [H * W] (-1 at the start, -2 where never reached). Returns whether the goal was reached."""
-    height, width = grid.shape
+    height, width = world.grid.shape
     cost = np.full(height * width, np.inf, np.float32)
     room = np.zeros(height * width, np.uint8)  # 0: not looked at, 1: fits, 2: does not
     parent[:] = -2
@@ -57,13 +57,13 @@ def astar(grid, start, goal, fit, parent):
             for dx in range(-1, 2):
                 nearby = (y + dy) * width + x + dx
                 if room[nearby] == 0:
-                    room[nearby] = 1 if grid[y + dy, x + dx] != 0 and fits(grid, x + dx, y + dy, fit) else 2
+                    room[nearby] = 1 if fits(world, x + dx, y + dy, fit) else 2
                 if room[nearby] == 2:
                     continue
                 length = 1.0
                 if dx != 0 and dy != 0:
                     length = DIAGONAL
-                    if not (fits(grid, x + dx, y, fit) and fits(grid, x, y + dy, fit)):
+                    if not (fits(world, x + dx, y, fit) and fits(world, x, y + dy, fit)):
                         continue
                 further = cost[cell] + length
                 if further < cost[nearby] - 1e-4:
@@ -74,9 +74,9 @@ def astar(grid, start, goal, fit, parent):
 
 
 @kernel
-def straighten(grid, start, goal, parent, fit, path):
+def straighten(world, start, goal, parent, fit, path):
     """Write the waypoints from start to goal, in cells, to `path` [W, 2]; return how many and the path's length."""
-    width = grid.shape[1]
+    width = world.grid.shape[1]
     steps = 0
     cell = goal
     while cell != -1:
@@ -97,7 +97,7 @@ def straighten(grid, start, goal, parent, fit, path):
         for k in range(at + 2, steps):  # as far ahead as the straight leg stays free
             x = f32(cells[k] % width) + f32(0.5)
             y = f32(cells[k] // width) + f32(0.5)
-            if not swath_is_free(grid, path[count - 1, 0], path[count - 1, 1], x, y, fit):
+            if not swath_is_free(world, path[count - 1, 0], path[count - 1, 1], x, y, fit):
                 break
             following = k
         at = following
@@ -112,17 +112,17 @@ def straighten(grid, start, goal, parent, fit, path):
 def plan(params, arrays, i, path):
     """Plan environment i's episode from where the robot is. `path` [W, 2] gets metres; returns waypoints, metres."""
     stage = arrays.stages[arrays.count[i, a.STAGE]]
-    grid = world_of(arrays, stage, i)
+    world = world_of(arrays, stage, i)
     robot = arrays.robot[i]
     width = int(stage.width)
     start = int((robot[a.Y] - stage.origin_y) / stage.cell) * width + int((robot[a.X] - stage.origin_x) / stage.cell)
     goal = int((robot[a.GOAL_Y] - stage.origin_y) / stage.cell) * width
     goal += int((robot[a.GOAL_X] - stage.origin_x) / stage.cell)
-    parent = np.empty(grid.shape[0] * width, np.int64)
-    if not astar(grid, start, goal, (params.radius + MARGIN) / stage.cell, parent):
+    parent = np.empty(world.grid.shape[0] * width, np.int64)
+    if not astar(world, start, goal, (params.radius + MARGIN) / stage.cell, parent):
         return 0, np.inf
     fit = (params.radius + TIGHT * MARGIN) / stage.cell
-    count, length = straighten(grid, start, goal, parent, fit, path)
+    count, length = straighten(world, start, goal, parent, fit, path)
     for k in range(count):
         path[k, 0] = stage.origin_x + path[k, 0] * stage.cell
         path[k, 1] = stage.origin_y + path[k, 1] * stage.cell
@@ -148,18 +148,18 @@ def pursue_all(params, arrays, paths, waypoints, at, action):
             waypoints[i], _ = plan(params, arrays, i, paths[i])
             at[i] = min(1, waypoints[i] - 1)
         stage = arrays.stages[arrays.count[i, a.STAGE]]
-        grid = world_of(arrays, stage, i)
+        world = world_of(arrays, stage, i)
         px = (robot[a.X] - stage.origin_x) / stage.cell
         py = (robot[a.Y] - stage.origin_y) / stage.cell
         while at[i] + 1 < waypoints[i]:
             tx = (paths[i, at[i] + 1, 0] - stage.origin_x) / stage.cell
             ty = (paths[i, at[i] + 1, 1] - stage.origin_y) / stage.cell
-            if not swath_is_free(grid, px, py, tx, ty, (params.radius + STEP_MARGIN) / stage.cell):
+            if not swath_is_free(world, px, py, tx, ty, (params.radius + STEP_MARGIN) / stage.cell):
                 break
             at[i] += 1
         # Slow where it is tight, so that braking and turning fit into the free distance.
         reach = params.radius + SLOW_METERS
-        free = obstacle_distance(grid, px, py, reach / stage.cell) * stage.cell - params.radius
+        free = obstacle_distance(world, px, py, reach / stage.cell) * stage.cell - params.radius
         cap = min(max(free / SLOW_METERS, SLOWEST), 1.0)
         head_for(params, robot, paths[i, at[i], 0], paths[i, at[i], 1], cap, action[i])
 

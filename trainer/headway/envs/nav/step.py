@@ -15,6 +15,7 @@ from headway.envs.nav.jit import kernel
 from headway.envs.nav.levels import choose_on_map, generate
 from headway.envs.nav.lidar import scan
 from headway.envs.nav.philox import STAGE, uniforms
+from headway.envs.nav.shapes import World, map_world
 
 f32 = np.float32
 BEGIN, STEP, REBUILD = range(3)  # tasks of `run`
@@ -44,10 +45,13 @@ def draw_stage(params, count, i, stage):
 
 @kernel
 def world_of(arrays, stage, i):
-    """Select the clearance grid that environment i drives in."""
+    """Select the world that environment i drives in."""
+    height = stage.height
+    width = stage.width
     if stage.kind == a.MAP:
-        return arrays.maps[stage.map, : stage.height, : stage.width]
-    return arrays.grid[i, : stage.height, : stage.width]
+        return map_world(arrays, stage.map, height, width)
+    heads = arrays.heads[i, :height, :width]
+    return World(arrays.grid[i, :height, :width], heads, arrays.links[i], arrays.shapes[i], arrays.used[i])
 
 
 @kernel
@@ -61,7 +65,8 @@ def build_level(params, arrays, stage, i):
         count = arrays.place_count[stage.map]
         start, goal, heading = choose_on_map(cells, count, stage, key)
     else:
-        start, goal, heading, count = generate(arrays.grid[i], arrays.reached[i], cells, stage, params.radius, key)
+        world = world_of(arrays, stage, i)
+        start, goal, heading, count = generate(world, arrays.reached[i], cells, stage, params.radius, key)
     arrays.failed[i] |= start < 0
     width = int(stage.width)
     robot[:] = f32(0.0)
@@ -90,8 +95,8 @@ def observe(params, arrays, stage, i):
     scans = row[a.POSE :]
     for k in range(scans.shape[0] - 1, beams - 1, -1):
         scans[k] = scans[k - beams]
-    grid = world_of(arrays, stage, i)
-    scan(scans[:beams], robot, arrays.people[i], grid, stage, arrays.beams, params.lidar_range)
+    world = world_of(arrays, stage, i)
+    scan(scans[:beams], robot, arrays.people[i], world, stage, arrays.beams, params.lidar_range)
     if arrays.count[i, a.STEP] == 0:
         for k in range(beams, scans.shape[0]):
             scans[k] = scans[k - beams]
@@ -140,7 +145,7 @@ def move(params, arrays, stage, i):
     """Drive and let people walk for one step, in substeps. Returns (success, collision, free distance in metres)."""
     robot = arrays.robot[i]
     people = arrays.people[i]
-    grid = world_of(arrays, stage, i)
+    world = world_of(arrays, stage, i)
     reach = params.radius + NEAR
     free = reach
     for _ in range(params.substeps):
@@ -148,7 +153,7 @@ def move(params, arrays, stage, i):
         walk(people, stage, params.substep_seconds)
         px = (robot[a.X] - stage.origin_x) / stage.cell
         py = (robot[a.Y] - stage.origin_y) / stage.cell
-        free = obstacle_distance(grid, px, py, reach / stage.cell) * stage.cell
+        free = obstacle_distance(world, px, py, reach / stage.cell) * stage.cell
         free = min(free, person_distance(people, stage, robot[a.X], robot[a.Y])) - params.radius
         dx = robot[a.GOAL_X] - robot[a.X]
         dy = robot[a.GOAL_Y] - robot[a.Y]
@@ -166,8 +171,8 @@ def advance(params, arrays, i, action, stage_number):
     robot = arrays.robot[i]
     count = arrays.count[i]
     stage = arrays.stages[count[a.STAGE]]
-    people_grid = world_of(arrays, stage, i)
-    send_people(arrays.people[i], arrays.legs[i], people_grid, stage, level_key(params, count, i))
+    world = world_of(arrays, stage, i)
+    send_people(arrays.people[i], arrays.legs[i], world, stage, level_key(params, count, i))
     steer(params, robot, action[0], action[1])
     success, collision, free, distance = move(params, arrays, stage, i)
     count[a.STEP] += 1
@@ -203,7 +208,8 @@ def rebuild(params, arrays, i):
     stage = arrays.stages[arrays.count[i, a.STAGE]]
     if stage.kind != a.MAP:
         key = level_key(params, arrays.count[i], i)
-        generate(arrays.grid[i], arrays.reached[i], arrays.queue[i], stage, params.radius, key)
+        world = world_of(arrays, stage, i)
+        generate(world, arrays.reached[i], arrays.queue[i], stage, params.radius, key)
 
 
 @kernel(nogil=True)

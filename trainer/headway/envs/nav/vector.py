@@ -16,10 +16,11 @@ from headway.envs.nav import arrays as a
 from headway.envs.nav.crowd import FAR
 from headway.envs.nav.features import Features
 from headway.envs.nav.foreign import check_values
-from headway.envs.nav.grid import FREE, OBSTACLE, fill_clearance, fits, flood
+from headway.envs.nav.grid import fill_clearance, fits, flood
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.planner import shortest_all
 from headway.envs.nav.ros_map import RosMap, load_map
+from headway.envs.nav.shapes import FREE, OBSTACLE, map_world
 from headway.envs.nav.step import BEGIN, REBUILD, STEP, run
 from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
 from headway.errors import SpecError
@@ -212,8 +213,8 @@ class NavVectorEnv:
         grid = np.where(source.occupied, OBSTACLE, FREE).astype(np.uint8)
         fill_clearance(grid, height, width)
         fit = np.float32((self.nav.robot.footprint.outer_radius + a.MARGIN_METERS) / source.resolution)
-        arrays.place_count[number] = largest_region(grid, fit, arrays.places[number])
         arrays.maps[number, :height, :width] = grid
+        arrays.place_count[number] = largest_region(arrays, number, height, width, fit)
         if arrays.place_count[number] == 0:
             raise SpecError(
                 "train.env.nav.robot.footprint",
@@ -223,17 +224,17 @@ class NavVectorEnv:
 
 
 @kernel
-def largest_region(grid, radius, places):  # type: ignore[no-untyped-def]
-    """Write the cells of the largest region that a disc can drive in to `places`; return how many they are."""
-    height, width = grid.shape
+def largest_region(arrays, number, height, width, radius):  # type: ignore[no-untyped-def]
+    """Write the cells of the largest region of a map that a disc can drive in to `places`; return how many."""
+    world = map_world(arrays, number, height, width)
     reached = np.zeros((height, width), np.uint8)
     queue = np.empty(height * width, np.int32)
     best = 0
     for y in range(height):
         for x in range(width):
-            if reached[y, x] == 0 and fits(grid, x, y, radius):
-                count = flood(grid, x, y, radius, reached, queue)
+            if reached[y, x] == 0 and fits(world, x, y, radius):
+                count = flood(world, x, y, radius, reached, queue)
                 if count > best:
                     best = count
-                    places[:count] = queue[:count]
+                    arrays.places[number, :count] = queue[:count]
     return best
