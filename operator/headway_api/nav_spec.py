@@ -113,6 +113,13 @@ class Reward(Contract):
         le=0.0,
     )
     proximity_meters: Float = described(0.3, "Reach of the proximity term, from the footprint, in metres.", gt=0, le=5)
+    near: Float = described(
+        0.0,
+        "Added in every step that ends with an obstacle or a person within nearMeters of the robot's centre.",
+        ge=-10.0,
+        le=0.0,
+    )
+    near_meters: Float = described(0.35, "Reach of the near term, from the robot's centre, in metres.", gt=0, le=5)
     smoothness: Float = described(
         0.0,
         "Per step, times the squared change of the action since the last step, each entry scaled to [-1, 1].",

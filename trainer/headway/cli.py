@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     _add_run(commands.add_parser("run", help="train a TrainingRun file on this machine"))
     _add_eval(commands.add_parser("eval", help="score a trained policy on test levels, beside baselines"))
+    _add_bench(commands.add_parser("bench", help="measure how fast this machine is"))
     _add_worker(commands.add_parser("worker", help="what a pod of a cluster runs: not for people"))
     info = commands.add_parser("info", help="versions, cores, GPUs, and what is not installed")
     info.set_defaults(command=_info)
@@ -103,6 +104,23 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_eval)
 
 
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    subjects = parser.add_subparsers(title="subjects", metavar="SUBJECT", required=True, parser_class=_Parser)
+    env = subjects.add_parser("env", help="environment steps a second: alone, with inference, with training")
+    env.description = "Measure an environment alone, with a policy that acts and with one that learns. Resets included."
+    env.add_argument(
+        "--task",
+        metavar="NAME|SPEC",
+        default="jaxnav",
+        help="default, jaxnav, or a TrainingRun's file (default: jaxnav)",
+    )
+    env.add_argument("--envs", metavar="N", type=int, nargs="+", help="environments (default: 1024, or the file's)")
+    env.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all cores that it may use)")
+    env.add_argument("--seconds", metavar="S", type=float, default=5.0, help="for each measurement (default: 5)")
+    env.add_argument("--json", action="store_true", help="one JSON object a line, as off a terminal, not a table")
+    env.set_defaults(command=_bench_env)
+
+
 def _add_worker(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run this node's ranks as the environment (HEADWAY_*, PET_*) says. The operator starts it."
     parser.add_argument(
@@ -138,6 +156,13 @@ def _eval(options: argparse.Namespace) -> int:
     from headway.commands.eval import evaluate
 
     return evaluate(options, console)
+
+
+def _bench_env(options: argparse.Namespace) -> int:
+    console = _console()
+    from headway.commands.bench import bench_env
+
+    return bench_env(options, console)
 
 
 def _worker(options: argparse.Namespace) -> int:

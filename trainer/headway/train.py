@@ -47,7 +47,7 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
     clock = time.monotonic()
     while not session.finished:
         steps_before = session.step
-        features = _collect(session)
+        features = collect(session)
         collected_at = time.monotonic()
         metrics = algorithm.update(features, max(0.0, 1.0 - session.step / spec.total_steps))
         session.updates += 1
@@ -74,7 +74,7 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
     return _result(session, snapshot)
 
 
-def _collect(session: Session) -> Tensor:
+def collect(session: Session) -> Tensor:
     """Step the environments until the algorithm has enough; return the features to act on next."""
     env, algorithm = session.env, session.algorithm
     features = env.features(session.observation)

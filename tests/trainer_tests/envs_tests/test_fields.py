@@ -76,6 +76,8 @@ def test_the_size_of_an_empty_room_counts(make_spec):
 LATER = {
     (Robot, "minSpeed"),
     (Reward, "proximityMeters"),
+    (Reward, "near"),
+    (Reward, "nearMeters"),
     (Reward, "smoothness"),
     (NavEnv, "actions"),
     (NavEnv, "randomization"),

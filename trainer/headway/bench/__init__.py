@@ -1,0 +1,1 @@
+"""What `headway bench` measures: pure measuring, no printing."""

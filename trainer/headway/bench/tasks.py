@@ -1,0 +1,56 @@
+"""What is benched: a preset with a plain PPO around it, or a spec as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headway_api.algo_spec import Algo, Mlp, Network, Ppo
+from headway_api.curriculum_spec import Curriculum, Stage
+from headway_api.load import explain, load_run
+from headway_api.train_spec import Env, Trackers, TrainSpec
+from pydantic import ValidationError
+
+from headway.envs.presets import PRESETS, preset
+from headway.errors import UserError
+
+ROLLOUT_STEPS = 32
+MINIBATCHES = 8
+
+
+def bench_spec(task: str, envs: int) -> TrainSpec:
+    """Return the spec of a preset or of a TrainingRun's file with `envs` environments; 0 takes the file's number.
+
+    A preset is learned by PPO with two layers of 256 units, 32 steps a rollout, 8 minibatches and 3 epochs. Raises
+    UserError where the task is neither, SpecError and UserError where the file cannot be used.
+    """
+    if task in PRESETS:
+        return _preset_spec(task, envs)
+    path = Path(task)
+    if not path.is_file():
+        raise UserError(f"--task: found {task!r}: give one of {', '.join(PRESETS)}, or the file of a TrainingRun")
+    spec = load_run(path).spec.train
+    try:
+        wire = spec.to_wire() | ({"numEnvs": envs} if envs else {}) | {"trackers": {}}
+        return TrainSpec.model_validate(wire)
+    except ValidationError as error:
+        raise UserError(f"--envs: found {envs}: " + explain(error.errors()[0])) from None
+
+
+def _preset_spec(name: str, envs: int) -> TrainSpec:
+    nav, levels = preset(name)
+    ppo = Ppo(
+        learning_rate=1e-3,
+        rollout_steps=ROLLOUT_STEPS,
+        minibatch_size=envs * ROLLOUT_STEPS // MINIBATCHES,
+        epochs=3,
+        target_kl=0.0,  # always all gradient steps: what is measured must not depend on what is learned
+    )
+    return TrainSpec(
+        total_steps=10**12,
+        num_envs=envs,
+        env=Env(nav=nav),
+        algo=Algo(ppo=ppo),
+        network=Network(mlp=Mlp(hidden=[256, 256], activation="relu")),
+        curriculum=Curriculum(stages=[Stage(name=name, levels=levels)]),
+        trackers=Trackers(),
+    )
