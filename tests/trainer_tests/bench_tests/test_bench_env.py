@@ -86,7 +86,8 @@ def test_a_number_of_environments_that_the_file_cannot_have_is_named():
         bench_spec(DEFAULT, 3)
 
 
-def test_a_file_keeps_its_own_number_of_environments_and_no_tracker():
+def test_a_file_is_taken_in_its_last_stage_with_its_own_number_of_environments_and_no_tracker():
     spec = bench_spec(DEFAULT, 0)
+    assert spec.curriculum.schedule.manual.stage == "people"
     assert spec.num_envs == 512
     assert spec.trackers.tensorboard is None

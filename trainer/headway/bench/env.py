@@ -16,7 +16,6 @@ import torch
 from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
-from headway.curriculum import CurriculumState
 from headway.envs import registry
 from headway.envs.protocol import Observation, Step, VectorEnv
 from headway.parallel import SILENCE_S, join
@@ -56,7 +55,6 @@ def learning(spec: TrainSpec, threads: int, seconds: float) -> Learning:
         out = Path(folder)
         run = RunContext("bench", "bench", "bench", 1, out, out / "checkpoints", threads=threads)
         session = Session(spec, run, group)
-        session.curriculum = CurriculumState(stage=len(spec.curriculum.stages) - 1)
         session.env = clock = TimedEnv(session.env)  # type: ignore[assignment]
         session.begin()
         _update(session, clock)

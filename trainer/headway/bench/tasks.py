@@ -18,7 +18,7 @@ MINIBATCHES = 8
 
 
 def bench_spec(task: str, envs: int) -> TrainSpec:
-    """Return the spec of a preset or of a TrainingRun's file with `envs` environments; 0 takes the file's number.
+    """Return the spec of a preset or of a TrainingRun's file, in its last stage, with `envs` environments (0: its own).
 
     A preset is learned by PPO with two layers of 256 units, 32 steps a rollout, 8 minibatches and 3 epochs. Raises
     UserError where the task is neither, SpecError and UserError where the file cannot be used.
@@ -29,9 +29,10 @@ def bench_spec(task: str, envs: int) -> TrainSpec:
     if not path.is_file():
         raise UserError(f"--task: found {task!r}: give one of {', '.join(PRESETS)}, or the file of a TrainingRun")
     spec = load_run(path).spec.train
+    last = {"schedule": {"manual": {"stage": spec.curriculum.stages[-1].name}}}
+    changed = {"curriculum": spec.curriculum.to_wire() | last, "trackers": {}} | ({"numEnvs": envs} if envs else {})
     try:
-        wire = spec.to_wire() | ({"numEnvs": envs} if envs else {}) | {"trackers": {}}
-        return TrainSpec.model_validate(wire)
+        return TrainSpec.model_validate(spec.to_wire() | changed)
     except ValidationError as error:
         raise UserError(f"--envs: found {envs}: " + explain(error.errors()[0])) from None
 
