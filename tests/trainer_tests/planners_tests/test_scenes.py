@@ -34,3 +34,7 @@ def test_who_sees_a_scan_acts_on_the_observation_alone(tmp_path, name):
     env.arrays.robot[:] = 1.0  # the truth is of no use to it
     env.arrays.maps[:] = 0
     assert (BASELINES[name]()(env, observation) == expected).all()
+
+
+def test_the_shortest_way_leads_around_a_pocket(tmp_path):
+    assert drive(scene(tmp_path, POCKET, HEADINGS), "astar") == ["success"] * 4

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headway.envs.nav import arrays as a
-from headway.envs.nav.planner import MAX_WAYPOINTS, go_straight_all, pursue_all
 from headway.envs.nav.vector import NavVectorEnv
 from headway.envs.planners.body import Body, body_of, new_points
 from headway.envs.planners.dwa import TUNED, Tuning, dwa_all
@@ -33,31 +32,15 @@ def trained(policy: Callable[[Tensor], Tensor]) -> Actor:
     return act
 
 
-class GoStraight:
-    """Turn to the goal and drive. What it cannot do shows how much of a level is more than its goal."""
+class Expert:
+    """A planner that knows the truth: `NavVectorEnv.expert`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __call__(self, env: NavVectorEnv, observation: Observation) -> Tensor:
         """Actions [N, 2]."""
-        action = np.zeros((env.num_envs, 2), np.float32)
-        go_straight_all(env.params, env.arrays, action)
-        return torch.from_numpy(action)
-
-
-class AstarPursuit:
-    """A* on the true map and pure pursuit: what full knowledge of a level, but not of people's plans, is worth."""
-
-    def __init__(self) -> None:
-        self._paths = np.zeros((0, MAX_WAYPOINTS, 2), np.float32)
-
-    def __call__(self, env: NavVectorEnv, observation: Observation) -> Tensor:
-        """Actions [N, 2]. Plans anew in every environment whose episode has just begun."""
-        if len(self._paths) != env.num_envs:
-            self._paths = np.zeros((env.num_envs, MAX_WAYPOINTS, 2), np.float32)
-            self._waypoints = np.zeros(env.num_envs, np.int64)
-            self._at = np.zeros(env.num_envs, np.int64)
-        action = np.zeros((env.num_envs, 2), np.float32)
-        pursue_all(env.params, env.arrays, self._paths, self._waypoints, self._at, action)
-        return torch.from_numpy(action)
+        return env.expert(self._name)
 
 
 class _FromScan(ABC):
@@ -124,9 +107,9 @@ class Dwa(_FromScan):
 
 
 BASELINES: dict[str, Callable[[], Actor]] = {
-    "go-straight": GoStraight,
+    "go-straight": lambda: Expert("goStraight"),  # what it cannot do shows how much of a level is more than its goal
     "potential-field": PotentialField,
     "vfh": VfhPlus,
     "dwa": Dwa,
-    "astar": AstarPursuit,
+    "astar": lambda: Expert("astar"),  # what full knowledge of a level, but not of people's plans, is worth
 }

@@ -1,8 +1,7 @@
-"""Shortest paths on the true grid, and following them: what a robot with the whole map can do.
+"""Lengths of shortest paths on the true grid: what success weighted by path length compares with.
 
 A* (Hart, Nilsson, Raphael 1968) over cells that a disc a little larger than the robot fits in, eight neighbours, never
-around a blocked corner; then every waypoint that the disc can pass by in a straight line is left out. Following is pure
-pursuit (Coulter 1992) of the farthest waypoint in free view, turning on the spot where it lies too far aside.
+around a blocked corner; then every waypoint that the disc can pass by in a straight line is left out.
 """
 
 import heapq
@@ -11,7 +10,7 @@ import math
 import numpy as np
 
 from headway.envs.nav import arrays as a
-from headway.envs.nav.grid import fits, obstacle_distance, swath_is_free
+from headway.envs.nav.grid import fits, swath_is_free
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.levels import MARGIN
 from headway.envs.nav.step import world_of
@@ -20,11 +19,6 @@ f32 = np.float32
 DIAGONAL = math.sqrt(2.0)
 MAX_WAYPOINTS = 256
 TIGHT = f32(0.6)  # share of the margin that a straight leg keeps
-STEP_MARGIN = f32(0.04)  # metres that pursuit keeps while it cuts corners
-SLOW_METERS = f32(0.3)  # free distance from which on pursuit slows down
-SLOWEST = 0.3  # share of the top speed
-TURN_GAIN = 3.0  # rad/s for each rad of heading error
-TURN_ON_SPOT = 0.5  # rad
 
 
 @kernel
@@ -127,49 +121,6 @@ def plan(params, arrays, i, path):
         path[k, 0] = stage.origin_x + path[k, 0] * stage.cell
         path[k, 1] = stage.origin_y + path[k, 1] * stage.cell
     return count, length * stage.cell
-
-
-@kernel
-def head_for(params, robot, x, y, cap, action):
-    """Drive towards a point at no more than `cap` of the top speed: turn on the spot where it lies far aside."""
-    error = math.atan2(y - robot[a.Y], x - robot[a.X]) - robot[a.HEADING]
-    error = math.atan2(math.sin(error), math.cos(error))
-    speed = 0.0 if abs(error) > TURN_ON_SPOT else math.cos(error) ** 4
-    action[0] = 2.0 * min(speed, cap) - 1.0
-    action[1] = min(max(TURN_GAIN * error / params.max_turn, -1.0), 1.0)
-
-
-@kernel
-def pursue_all(params, arrays, paths, waypoints, at, action):
-    """Act for every environment; plans where an episode begins. `at` [N] is the waypoint that each heads for."""
-    for i in range(arrays.robot.shape[0]):
-        robot = arrays.robot[i]
-        if arrays.count[i, a.STEP] == 0:
-            waypoints[i], _ = plan(params, arrays, i, paths[i])
-            at[i] = min(1, waypoints[i] - 1)
-        stage = arrays.stages[arrays.count[i, a.STAGE]]
-        world = world_of(arrays, stage, i)
-        px = (robot[a.X] - stage.origin_x) / stage.cell
-        py = (robot[a.Y] - stage.origin_y) / stage.cell
-        while at[i] + 1 < waypoints[i]:
-            tx = (paths[i, at[i] + 1, 0] - stage.origin_x) / stage.cell
-            ty = (paths[i, at[i] + 1, 1] - stage.origin_y) / stage.cell
-            if not swath_is_free(world, px, py, tx, ty, (params.radius + STEP_MARGIN) / stage.cell):
-                break
-            at[i] += 1
-        # Slow where it is tight, so that braking and turning fit into the free distance.
-        reach = params.radius + SLOW_METERS
-        free = obstacle_distance(world, px, py, reach / stage.cell) * stage.cell - params.radius
-        cap = min(max(free / SLOW_METERS, SLOWEST), 1.0)
-        head_for(params, robot, paths[i, at[i], 0], paths[i, at[i], 1], cap, action[i])
-
-
-@kernel
-def go_straight_all(params, arrays, action):
-    """Act for every environment: turn to the goal and drive, whatever is in the way."""
-    for i in range(arrays.robot.shape[0]):
-        robot = arrays.robot[i]
-        head_for(params, robot, robot[a.GOAL_X], robot[a.GOAL_Y], 1.0, action[i])
 
 
 @kernel

@@ -22,6 +22,7 @@ from headway.envs.nav.planner import shortest_all
 from headway.envs.nav.ros_map import RosMap, load_map
 from headway.envs.nav.shapes import FREE, OBSTACLE, map_world
 from headway.envs.nav.step import BEGIN, REBUILD, STEP, run
+from headway.envs.planners.experts import EXPERTS, Experts
 from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
 from headway.errors import SpecError
 
@@ -74,6 +75,7 @@ class NavVectorEnv:
             self._add_map(number, source)
         self._features = Features(self.nav)
         self.layout = self._features.layout
+        self._experts = Experts(self.nav, self.arrays)
         self._stage = 0
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
@@ -92,6 +94,7 @@ class NavVectorEnv:
     def seed(self, seed: int) -> None:
         """Draw levels and people of another seed from the next reset on."""
         self.params = self.params._replace(seed=seed)
+        self._experts.forget()
 
     def step(self, action: Tensor) -> Step:
         """Advance every environment by one step. Raises ValueError for an action that is not a number."""
@@ -132,6 +135,12 @@ class NavVectorEnv:
             raise IndexError(f"stage {stage}: there are {len(self.spec.curriculum.stages)}")
         self._stage = stage
 
+    def expert(self, name: str) -> Tensor:
+        """What the planner of that name would do now, float32 [N, 2]. Raises SpecError where there is none."""
+        if name not in EXPERTS:
+            raise SpecError("train.algo.dagger.expert", name, f"this environment has {', '.join(EXPERTS)}")
+        return torch.from_numpy(self._experts.act(name))
+
     def features(self, observation: Observation) -> Tensor:
         """Network input, float32 [N, F]."""
         return self._features(observation)
@@ -160,6 +169,7 @@ class NavVectorEnv:
         for name in STATE:
             getattr(self.arrays, name)[:] = state[name].numpy()
         self._run(REBUILD)
+        self._experts.forget()
 
     def shortest_path_meters(self, begins: Tensor) -> Tensor:
         """Length of the A* path of the environments where `begins` (bool [N]) is true; float64 [N], 0 elsewhere."""

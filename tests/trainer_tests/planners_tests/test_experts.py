@@ -1,0 +1,38 @@
+"""Planners that know the truth, as imitation asks for them."""
+
+import pytest
+import torch
+from headway.envs.nav.vector import NavVectorEnv
+from headway_api.load import SpecError
+from trainer_tests.envs_tests.conftest import build_spec
+from trainer_tests.planners_tests.scenes import POCKET, drive, place, scene
+
+CLUTTER = {"world": {"clutter": {"sizeMeters": 8.0, "fill": 0.1}}, "minGoalMeters": 3.0}
+
+
+@pytest.mark.parametrize("name", ["astar", "goStraight"])
+def test_advice_is_a_function_of_the_environments_state(name):
+    env = NavVectorEnv(build_spec(CLUTTER, maxSteps=40), 8)
+    env.reset()
+    for _ in range(25):
+        env.step(env.expert(name))
+    other = NavVectorEnv(build_spec(CLUTTER, maxSteps=40), 8)
+    other.reset()
+    other.expert(name)  # its levels are other ones: what it planned for them must not be followed
+    other.set_state(env.get_state())
+    assert torch.equal(other.expert(name), env.expert(name))
+
+
+def test_who_has_left_the_way_is_led_back_from_where_he_is(tmp_path):
+    env = scene(tmp_path, POCKET, [0.0])
+    env.expert("astar")
+    place(env, (3.3, 1.7), (5.1, 1.7), [0.0])  # deep in the pocket, facing its wall
+    assert drive(env, "astar") == ["success"]
+
+
+def test_an_expert_that_is_not_there_is_named_with_those_that_are():
+    env = NavVectorEnv(build_spec(CLUTTER), 1)
+    known = "this environment has astar, goStraight"
+    env.reset()
+    with pytest.raises(SpecError, match=rf"train\.algo\.dagger\.expert: 'nobody': {known}"):
+        env.expert("nobody")

@@ -1,0 +1,183 @@
+"""The shortest way on the true map, from wherever the robot is, and following it; and driving straight at the goal.
+
+A* on the true map without a heuristic, from the goal outwards (Dijkstra 1959), so that every cell knows its next one
+and the action is a function of the level and the pose alone: whoever leaves the way, as a policy that is being taught
+does, is shown the shortest way from there. Cells that a disc a little larger than the robot fits in, eight
+neighbours, never around a blocked corner. Following is pure pursuit (Coulter 1992) of the farthest place on the way
+in free view, turning on the spot where it lies too far aside. People are not on the map.
+"""
+
+import heapq
+import math
+
+import numpy as np
+
+from headway.envs.nav import arrays as a
+from headway.envs.nav.grid import fits, obstacle_distance, swath_is_free
+from headway.envs.nav.jit import kernel
+from headway.envs.nav.step import world_of
+from headway.envs.planners.body import command, wrap
+
+f32 = np.float32
+UNKNOWN, GOAL = 255, 8  # entries of `toward` beside the directions 0 to 7
+STEP_X = np.array([1, 0, -1, 0, 1, -1, -1, 1])
+STEP_Y = np.array([0, 1, 0, -1, 1, 1, -1, -1])
+MARGINS = np.array([0.1, 0.04])  # metres around the footprint's outer disc: the first that leads to the robot counts
+KEPT = np.array([0.08, 0.03])  # metres that pursuit keeps from obstacles while it cuts corners, if it can
+STRAY = 4  # cells around the robot in which it looks for the way
+FAR = 60  # cells ahead on the way that it looks at
+SLOW_METERS, SLOWEST = 0.3, 0.3  # free distance from which on it slows down, and to which share of the top speed
+TURN_GAIN = 3.0  # rad/s for each rad of heading error
+TURN_ON_SPOT = 0.5  # rad
+
+
+@kernel
+def cell_of(stage, x, y):
+    """Number of the cell at (x, y) in metres."""
+    row = int((y - stage.origin_y) / stage.cell)
+    return row * int(stage.width) + int((x - stage.origin_x) / stage.cell)
+
+
+@kernel
+def grow(world, width, goal, fit, cost, toward):
+    """Fill `toward` [H * W] with the direction of every cell's next one to the goal; UNKNOWN where there is none."""
+    toward[:] = UNKNOWN
+    cost[:] = np.inf
+    cost[goal] = 0.0
+    toward[goal] = GOAL
+    heap = [(f32(0.0), goal)]
+    while len(heap) > 0:
+        so_far, cell = heapq.heappop(heap)
+        if so_far > cost[cell]:
+            continue  # a shorter way was found since
+        x = cell % width
+        y = cell // width
+        for k in range(8):
+            dx = STEP_X[k]
+            dy = STEP_Y[k]
+            nearby = (y + dy) * width + x + dx
+            further = f32(so_far + (1.0 if k < 4 else math.sqrt(2.0)))
+            if further >= cost[nearby] or not fits(world, x + dx, y + dy, fit):
+                continue
+            if k >= 4 and not (fits(world, x + dx, y, fit) and fits(world, x, y + dy, fit)):
+                continue
+            cost[nearby] = further
+            toward[nearby] = (k + 2) % 4 if k < 4 else 4 + (k - 2) % 4
+            heapq.heappush(heap, (further, nearby))
+
+
+@kernel
+def on_the_way(world, stage, toward, px, py, radius):
+    """Find the cell of the way that a robot at (px, py), in cells, can join first; -1 without one."""
+    width = int(stage.width)
+    height = int(stage.height)
+    best, least = -1, np.inf
+    for y in range(max(int(py) - STRAY, 0), min(int(py) + STRAY + 1, height)):
+        for x in range(max(int(px) - STRAY, 0), min(int(px) + STRAY + 1, width)):
+            apart = math.hypot(x + 0.5 - px, y + 0.5 - py)
+            if toward[y * width + x] == UNKNOWN or apart >= least:
+                continue
+            if apart < 1.0 or swath_is_free(world, f32(px), f32(py), f32(x + 0.5), f32(y + 0.5), radius):
+                best, least = y * width + x, apart
+    return best
+
+
+@kernel
+def carrot(world, stage, toward, at, px, py, radius):
+    """Follow the way from cell `at` as far as it is in free view. Returns the cell."""
+    width = int(stage.width)
+    seen = at
+    for ahead in range(1, FAR):
+        k = toward[at]
+        if k >= GOAL:
+            return at
+        at += STEP_Y[k] * width + STEP_X[k]
+        # Close by every cell counts, farther on every third.
+        if ahead > 6 and ahead % 3 != 0 and toward[at] != GOAL:
+            continue
+        x = f32(at % width) + f32(0.5)
+        y = f32(at // width) + f32(0.5)
+        if not swath_is_free(world, f32(px), f32(py), x, y, radius):
+            break
+        seen = at
+    return seen
+
+
+@kernel
+def head_for(body, robot, x, y, cap, action):
+    """Drive towards a point at no more than `cap` of the top speed: turn on the spot where it lies far aside."""
+    error = wrap(math.atan2(y - robot[a.Y], x - robot[a.X]) - robot[a.HEADING])
+    share = 0.0 if abs(error) > TURN_ON_SPOT else math.cos(error) ** 4
+    command(body, min(share, cap) * body.max_speed, TURN_GAIN * error, action)
+
+
+@kernel
+def plan(body, arrays, i, stage, world, cost, toward):
+    """Make environment i's way: with the widest margin that leads to where the robot is."""
+    robot = arrays.robot[i]
+    goal = cell_of(stage, robot[a.GOAL_X], robot[a.GOAL_Y])
+    start = cell_of(stage, robot[a.X], robot[a.Y])
+    size = int(stage.width) * int(stage.height)
+    for m in range(MARGINS.shape[0]):
+        fit = f32((body.outer_radius + MARGINS[m]) / stage.cell)
+        grow(world, int(stage.width), goal, fit, cost[:size], toward[:size])
+        if toward[start] != UNKNOWN:
+            break
+
+
+@kernel
+def follow(body, arrays, i, stage, world, toward, action):
+    """Act for environment i on its way."""
+    robot = arrays.robot[i]
+    px = (robot[a.X] - stage.origin_x) / stage.cell
+    py = (robot[a.Y] - stage.origin_y) / stage.cell
+    width = int(stage.width)
+    x, y = float(robot[a.GOAL_X]), float(robot[a.GOAL_Y])
+    for k in range(KEPT.shape[0]):
+        radius = f32((body.outer_radius + KEPT[k]) / stage.cell)
+        joined = on_the_way(world, stage, toward, px, py, radius)
+        if joined < 0:
+            continue
+        at = carrot(world, stage, toward, joined, px, py, radius)
+        if toward[at] != GOAL:
+            x = stage.origin_x + (at % width + 0.5) * stage.cell
+            y = stage.origin_y + (at // width + 0.5) * stage.cell
+        if at != joined or toward[at] == GOAL:
+            break
+    # Slow where it is tight, so that braking and turning fit into the free distance.
+    reach = f32((body.outer_radius + SLOW_METERS) / stage.cell)
+    free = obstacle_distance(world, px, py, reach) * stage.cell - body.outer_radius
+    head_for(body, robot, x, y, min(max(free / SLOW_METERS, SLOWEST), 1.0), action)
+
+
+@kernel(nogil=True)
+def shortest_way_all(body, arrays, cost, toward, known, action):
+    """Act for every environment; writes `action` [N, 2]. Makes the way anew where the level is another one.
+
+    `toward` [N, cells] holds the ways, `known` [N, 4] which level each is for, `cost` [cells] is scratch.
+    """
+    for i in range(arrays.robot.shape[0]):
+        robot = arrays.robot[i]
+        count = arrays.count[i]
+        stage = arrays.stages[count[a.STAGE]]
+        world = world_of(arrays, stage, i)
+        if (
+            known[i, 0] != count[a.STAGE]
+            or known[i, 1] != count[a.EPISODE]
+            or known[i, 2] != robot[a.GOAL_X]
+            or known[i, 3] != robot[a.GOAL_Y]
+        ):
+            plan(body, arrays, i, stage, world, cost, toward[i])
+            known[i, 0] = count[a.STAGE]
+            known[i, 1] = count[a.EPISODE]
+            known[i, 2] = robot[a.GOAL_X]
+            known[i, 3] = robot[a.GOAL_Y]
+        follow(body, arrays, i, stage, world, toward[i], action[i])
+
+
+@kernel(nogil=True)
+def go_straight_all(body, arrays, action):
+    """Act for every environment: turn to the goal and drive, whatever is in the way."""
+    for i in range(arrays.robot.shape[0]):
+        robot = arrays.robot[i]
+        head_for(body, robot, robot[a.GOAL_X], robot[a.GOAL_Y], 1.0, action[i])
