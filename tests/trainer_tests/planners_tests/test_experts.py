@@ -3,7 +3,7 @@
 import pytest
 import torch
 from headway.envs.nav.vector import NavVectorEnv
-from headway_api.load import SpecError
+from headway.errors import SpecError
 from trainer_tests.envs_tests.conftest import build_spec
 from trainer_tests.planners_tests.scenes import POCKET, drive, place, scene
 
