@@ -23,8 +23,9 @@ class GymEnv(Contract):
     id: str = Field(
         min_length=1,
         max_length=128,
-        pattern=r"^([A-Za-z][\w.-]*/)?[A-Za-z][\w.]*-v\d+$",
-        description="Its id, such as LunarLander-v3, parking-v0 or headway/IrSim-v0. The package must be installed.",
+        pattern=r"^([A-Za-z_][\w.]*:)?([A-Za-z][\w.-]*/)?[A-Za-z][\w.-]*-v\d+$",
+        description="Its id, such as LunarLander-v3, parking-v0 or headway/IrSim-v0, after the module that registers "
+        "it and a colon if Headway does not know it. The package must be installed.",
     )
     kwargs: Keywords = keywords_field("Arguments of its constructor.")
     max_steps: Int = described(

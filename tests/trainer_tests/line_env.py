@@ -18,6 +18,8 @@ class LineEnv:
     layout = FeatureLayout(plain=2)
     actions = ActionSpace(1)
     exact_state = True
+    knows_success = True
+    step_seconds = 0.1
 
     def __init__(self, num_envs: int, offset: int = 0, seed: int = 0) -> None:
         self.num_envs = num_envs
@@ -90,6 +92,7 @@ class LineEnv:
         names = ("position", "episode", "began", "length", "total", "level", "slot")
         return {name: getattr(self, name) for name in names}
 
-    def set_state(self, state: dict[str, Tensor]) -> None:
+    def set_state(self, state: dict[str, Tensor]) -> Observation:
         for name, tensor in self.get_state().items():
             tensor.copy_(state[name])
+        return self._observation()

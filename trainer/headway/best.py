@@ -19,8 +19,8 @@ def evaluate_if_due(session: Session, steps_before: int, beat: Callable[[], None
     """Score on validation levels of the current stage where an update has crossed a multiple of `everySteps`.
 
     The last update of a run is scored too. All ranks share the work and get the same metrics; no training state is
-    touched. Rank 0 keeps the weights of the best policy: of the farthest stage, then of the highest success rate.
-    `beat` is called as levels end: a long evaluation is no stall.
+    touched. Rank 0 keeps the weights of the best policy: of the farthest stage, then of the highest success rate, then
+    reward. `beat` is called as levels end: a long evaluation is no stall.
     """
     every = session.spec.evaluation.every_steps
     if every == 0 or (session.step // every == steps_before // every and not session.finished):
@@ -31,7 +31,7 @@ def evaluate_if_due(session: Session, steps_before: int, beat: Callable[[], None
         rank=group.rank, world_size=group.world_size, threads=run.threads, sum_over_ranks=group.sum_,
         on_finished=lambda levels: beat(),
     )  # fmt: skip
-    found = Best(stage=stage, successes=scores.success.count, levels=session.spec.evaluation.levels)
+    found = Best(stage=stage, successes=scores.success.count, levels=scores.levels, reward=scores.reward)
     if found.rank > session.best.rank:
         session.best = found
         if group.is_main:
@@ -48,12 +48,13 @@ def forget_best(out: Path) -> None:
 def _metrics(stage: int, scores: Scores) -> dict[str, float]:
     metrics = {
         "evaluation/stage": float(stage + 1),
-        "evaluation/success_rate": scores.success.value,
-        "evaluation/collision_rate": scores.collision.value,
-        "evaluation/timeout_rate": scores.timeout.value,
+        "evaluation/reward": scores.reward,
         "evaluation/spl": scores.spl,
         "evaluation/seconds": scores.mean_seconds,
     }
+    if scores.judged:
+        for name in ("success", "collision", "timeout"):
+            metrics[f"evaluation/{name}_rate"] = getattr(scores, name).value
     return {name: value for name, value in metrics.items() if math.isfinite(value)}  # no seconds without a success
 
 

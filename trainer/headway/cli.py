@@ -96,8 +96,7 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baselines",
         metavar="NAMES",
-        default="go-straight,astar",
-        help="default: go-straight,astar; also all and none",
+        help="default: go-straight,astar, of env.gym random; also all and none",
     )
     parser.add_argument("--picture", metavar="FILE", type=Path, help="draw episodes of the policy into a PNG")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")

@@ -9,6 +9,7 @@ from headway.errors import UserError
 # Extra -> the modules whose absence shows that it is not installed.
 EXTRAS: dict[str, tuple[str, ...]] = {
     "trainer": ("torch", "numpy", "numba", "safetensors", "gymnasium", "PIL", "rich", "tensorboard"),
+    "gym": ("Box2D", "gymnasium_robotics", "mujoco", "highway_env", "minigrid", "irsim"),
     "operator": ("kopf", "kubernetes", "aiohttp", "prometheus_client", "cryptography"),
 }
 

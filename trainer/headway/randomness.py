@@ -16,6 +16,7 @@ from torch import Tensor
 STREAM_EXPLORATION: Final = 0x68770001  # outside the small numbers that the environments use for their streams
 STREAM_SHUFFLE: Final = 0x68770002
 STREAM_LEVELS: Final = 0x68770003
+STREAM_BASELINE: Final = 0x68770010
 
 _MASK: Final = 0xFFFFFFFF
 _MULTIPLIERS: Final = (0xD2511F53, 0xCD9E8D57)

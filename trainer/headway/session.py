@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import torch
-from headway_api.base import Contract, Int
+from headway_api.base import Contract, Float, Int
 from headway_api.train_spec import TrainSpec
 from pydantic import Field
 from torch import Tensor
@@ -27,16 +27,17 @@ log = logging.getLogger("headway")
 
 
 class Best(Contract):
-    """The best evaluation so far: of the farthest stage, then of the highest success rate."""
+    """The best evaluation so far: of the farthest stage, then of the highest success rate, then reward."""
 
     stage: Int = Field(-1, ge=-1)
     successes: Int = Field(0, ge=0)
     levels: Int = Field(1, ge=1)
+    reward: Float = 0.0
 
     @property
-    def rank(self) -> tuple[int, float]:
+    def rank(self) -> tuple[int, float, float]:
         """What evaluations are compared by; the number of levels may change when a run is resumed."""
-        return self.stage, self.successes / self.levels
+        return self.stage, self.successes / self.levels, self.reward
 
 
 class LoopState(Contract):
@@ -107,7 +108,6 @@ class Session:
     def save(self) -> None:
         """Write everything that the future depends on, all ranks together."""
         own = {f"env.{k}": v for k, v in self.env.get_state().items()}
-        own |= {f"observation.{k}": v for k, v in self.observation.items()}
         own |= {f"curriculum.{k}": v for k, v in self.curriculum.own_state().items()}
         shared = self.algorithm.get_state() | {f"curriculum.{k}": v for k, v in self.curriculum.shared_state().items()}
         loop = LoopState(
@@ -173,11 +173,12 @@ class Session:
             shared, own = checkpoint.load_tensors(found.directory / checkpoint.MODEL), self._own_tensors(found)
             ours = _below("curriculum.", shared)
             self.algorithm.set_state({k: v for k, v in shared.items() if not k.startswith("curriculum.")})
-            self.observation = _fitting(_below("observation.", own), like=self.env.reset())
             self.curriculum.restore(loop.curriculum, _below("curriculum.", own), ours)
-            self.env.set_state(_below("env.", own))
+            self.observation = self.env.set_state(_below("env.", own))
         except (ValueError, KeyError, RuntimeError) as error:  # torch's own, where ranks' tensors do not fit together
             raise CheckpointError(f"{found.directory} does not fit this run: {error}") from None
+        if not self.env.exact_state and self.group.is_main:
+            log.warning("resume is not exact: the environment cannot give its state: new episodes begin")
         self.parent = found.directory.name
         self.saved = CheckpointRef(found.manifest.step, found.directory, found.manifest.saved_at)
 
@@ -199,11 +200,3 @@ class Session:
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _fitting(found: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return `found` if it has the names, shapes and types of `like`. Raises ValueError otherwise."""
-    for name, tensor in like.items():
-        if name not in found or found[name].shape != tensor.shape or found[name].dtype != tensor.dtype:
-            raise ValueError(f"observation {name!r} is missing or of another shape or type")
-    return {name: found[name].clone() for name in like}

@@ -46,18 +46,24 @@ def test_replays_have_no_place_in_an_evaluation():
 
 
 def test_scores_by_hand():
-    # played, success, collision, steps, travelled, shortest: two successes, one collision, one time-out.
-    rows = [[1, 1, 0, 10, 4.0, 2.3], [1, 1, 0, 20, 1.0, 2.3], [1, 0, 1, 5, 1.0, 9.0], [1, 0, 0, 60, 0.0, 9.0]]
-    scores = summarise(torch.tensor(rows, dtype=torch.float64), step_seconds=0.2, goal_radius=0.3)
+    # played, success, collision, seconds, travelled, shortest, reward, judged: two wins, a collision, a time-out.
+    rows = [
+        [1, 1, 0, 2.0, 4.0, 2.0, 3.0, 1],
+        [1, 1, 0, 4.0, 1.0, 2.0, 2.0, 1],
+        [1, 0, 1, 1.0, 1.0, 8.7, -2.0, 1],
+        [1, 0, 0, 12.0, 0.0, 8.7, 0.0, 1],
+    ]
+    scores = summarise(torch.tensor(rows, dtype=torch.float64))
     assert (scores.success, scores.collision, scores.timeout) == (Rate(2, 4), Rate(1, 4), Rate(1, 4))
     assert scores.mean_seconds == pytest.approx(3.0)
     # Shortest way to the goal's rim 2.0 m: 2 / 4 for the first, 2 / 2 for the second, which cannot be beaten.
     assert scores.spl == pytest.approx((0.5 + 1.0) / 4)
+    assert scores.reward == pytest.approx(0.75)
 
 
 def test_a_level_that_nobody_played_is_an_error():
     with pytest.raises(ValueError, match="exactly once"):
-        summarise(torch.zeros((2, 6), dtype=torch.float64), 0.2, 0.3)
+        summarise(torch.zeros((2, 8), dtype=torch.float64))
 
 
 def test_a_policy_without_success_has_no_mean_time():

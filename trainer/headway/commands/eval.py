@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,14 +34,15 @@ def evaluate(options: Namespace, console: Console) -> int:
     path = policy_path(options.checkpoint)
     require("trainer")
     os.environ.update(thread_environment(os.environ, 1, available_cores()) | numba_cache(os.environ))
-    from headway.evaluation import BASELINES, trained
+    from headway.evaluation import trained
     from headway.policy import load_policy
 
     policy = load_policy(path)
     stage = stage_number(policy.spec, options.stage)
     name = policy.spec.curriculum.stages[stage].name
     actors = {"policy": trained(policy.act)}
-    actors |= {baseline: BASELINES[baseline]() for baseline in baseline_names(options.baselines, BASELINES)}
+    known, default = known_baselines(policy.spec)
+    actors |= {baseline: known[baseline]() for baseline in baseline_names(options.baselines or default, known)}
     scores = _play(actors, policy.spec, stage, options, console)
     if options.json:
         about = {"checkpoint": str(policy.source), "step": policy.step, "stage": name, "split": options.split}
@@ -81,6 +82,13 @@ def stage_number(spec: TrainSpec, name: str | None) -> int:
     return names.index(name)
 
 
+def known_baselines(spec: TrainSpec) -> tuple[Mapping[str, Callable[[], Actor]], str]:
+    """Return the baselines of the spec's environment by name, and which are played unless others are named."""
+    from headway.evaluation import BASELINES, RandomActions
+
+    return (BASELINES, "go-straight,astar") if spec.env.nav is not None else ({"random": RandomActions}, "random")
+
+
 def baseline_names(text: str, known: Mapping[str, object]) -> list[str]:
     """`go-straight,astar` -> two names; `all` -> all that are known; `none` -> nothing. Raises UserError."""
     if text == "all":
@@ -111,6 +119,9 @@ def _play(
 
 def _draw(actor: Actor, spec: TrainSpec, stage: int, options: Namespace, console: Console) -> None:
     from headway.evaluation.picture import draw_episodes
+
+    if spec.env.nav is None:
+        raise UserError(f"--picture {options.picture}: only headway/Nav-v0 can be drawn: leave it out")
 
     try:
         draw_episodes(actor, spec, stage, options.split).save(options.picture)

@@ -4,7 +4,7 @@ Autoreset is SAME_STEP (Gymnasium's name): the step that ends an episode returns
 and the last observations of the ended ones in `final_observation`. No dummy step exists. `terminated` and `truncated`
 stay apart all the way to the value targets.
 
-N environments, O observation entries, F features, A action entries.
+N environments, O observation entries, G goal entries, F features, A action entries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-# Keys: "observation" [N, O] (nothing in it depends on the goal), "achieved_goal" [N, 2], "desired_goal" [N, 2].
+# Keys: "observation" [N, O] (nothing in it depends on the goal), "achieved_goal" and "desired_goal" [N, G]: of
+# headway/Nav-v0 the robot's and the goal's x, y; of an environment without goals G is 0.
 Observation = dict[str, Tensor]
 
 
@@ -79,6 +80,8 @@ class VectorEnv(Protocol):
     layout: FeatureLayout
     actions: ActionSpace
     exact_state: bool  # whether `set_state` goes on in the middle of episodes; else new ones begin
+    step_seconds: float  # simulated time between two decisions; NaN: nobody knows
+    knows_success: bool  # whether `EpisodeEnds.success` means anything; an environment may find out as it is stepped
 
     def reset(self) -> Observation:
         """Begin episode 0 in every environment."""
@@ -115,6 +118,13 @@ class VectorEnv(Protocol):
         """Everything that the future depends on, mid-episode."""
         ...
 
-    def set_state(self, state: dict[str, Tensor]) -> None:
-        """Go on exactly where `get_state` was called. Raises ValueError if the state is of another size."""
+    def set_state(self, state: dict[str, Tensor]) -> Observation:
+        """Go on exactly where `get_state` was called (see `exact_state`); return what to act on next.
+
+        Raises ValueError if the state is of another size.
+        """
+        ...
+
+    def shortest_path_meters(self, begins: Tensor) -> Tensor:
+        """Shortest way to the goal in environments where `begins` (bool [N]); float64 [N], NaN where nobody knows."""
         ...

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from headway_api.train_spec import TrainSpec
 
+from headway.envs.foreign.vector import GymVectorEnv
 from headway.envs.nav.vector import NavVectorEnv
 from headway.envs.protocol import VectorEnv
 
-VECTOR_ENVS: dict[str, Callable[..., VectorEnv]] = {"nav": NavVectorEnv}
+VECTOR_ENVS: dict[str, Callable[..., VectorEnv]] = {"nav": NavVectorEnv, "gym": GymVectorEnv}
 
 
 def make_vector_env(

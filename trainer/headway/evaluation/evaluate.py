@@ -10,12 +10,12 @@ import torch
 from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
-from headway.envs.nav.vector import NavVectorEnv
+from headway.envs import registry
 from headway.evaluation.baselines import Actor
 from headway.evaluation.intervals import wilson_interval
 
 # Columns of the table of results, one row a level.
-PLAYED, SUCCESS, COLLISION, STEPS, TRAVELLED, SHORTEST = range(6)
+PLAYED, SUCCESS, COLLISION, SECONDS, TRAVELLED, SHORTEST, REWARD, JUDGED = range(8)
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,27 @@ class Scores:
     collision: Rate
     timeout: Rate
     mean_seconds: float  # of the successful episodes; NaN without one
-    spl: float  # success weighted by path length against the A* path (Anderson et al. 2018, arXiv 1807.06757)
+    spl: float  # success weighted by path length against the A* path (Anderson et al. 2018, arXiv 1807.06757), or NaN
+    reward: float = math.nan  # mean total reward of an episode
+    judged: bool = True  # whether the environment says what success is; else all three rates mean nothing
 
     def to_wire(self) -> dict[str, object]:
         """Plain numbers for JSON."""
         rates = {name: getattr(self, name) for name in ("success", "collision", "timeout")}
         return {
             "levels": self.levels,
-            **{name: {"rate": r.value, "interval": list(r.interval)} for name, r in rates.items()},
-            "meanSeconds": None if math.isnan(self.mean_seconds) else self.mean_seconds,
-            "spl": self.spl,
+            **{name: self._rate_to_wire(rate) for name, rate in rates.items()},
+            "meanSeconds": _or_none(self.mean_seconds),
+            "spl": _or_none(self.spl),
+            "reward": _or_none(self.reward),
         }
+
+    def _rate_to_wire(self, rate: Rate) -> dict[str, object] | None:
+        return {"rate": rate.value, "interval": list(rate.interval)} if self.judged else None
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def play(
@@ -70,15 +80,15 @@ def play(
     threads: int,
     on_finished: Callable[[int], None] = lambda levels: None,
 ) -> Tensor:
-    """Play this rank's share of the levels; float64 [levels, 6], zero where another rank plays."""
+    """Play this rank's share of the levels; float64 [levels, 8], zero where another rank plays."""
     slots = min(num_envs, math.ceil(levels / world))
     # Replays of earlier stages belong to training: here every level is of the stage that is asked for.
     alone = spec.curriculum.model_copy(update={"replay": 0.0})
-    env = NavVectorEnv(
+    env = registry.make_vector_env(
         spec.model_copy(update={"curriculum": alone}), slots, rank * slots, split, threads, level_stride=slots * world
     )
     env.set_stage(stage)
-    table = torch.zeros((levels, 6), dtype=torch.float64)
+    table = torch.zeros((levels, 8), dtype=torch.float64)
     level = rank * slots + torch.arange(slots)
     observation = env.reset()
     travelled = torch.zeros(slots, dtype=torch.float64)
@@ -95,9 +105,11 @@ def play(
             table[level[rows], PLAYED] = 1.0
             table[level[rows], SUCCESS] = step.episodes.success[rows].double()
             table[level[rows], COLLISION] = step.episodes.collision[rows].double()
-            table[level[rows], STEPS] = step.episodes.length[rows].double()
+            table[level[rows], SECONDS] = step.episodes.length[rows].double() * env.step_seconds
             table[level[rows], TRAVELLED] = travelled[rows]
             table[level[rows], SHORTEST] = shortest[rows]
+            table[level[rows], REWARD] = step.episodes.total_reward[rows].double()
+            table[level[rows], JUDGED] = float(env.knows_success)
             on_finished(int(rows.sum()))
         level = level + ended * (slots * world)
         travelled[ended] = 0.0
@@ -106,23 +118,23 @@ def play(
     return table
 
 
-def summarise(table: Tensor, step_seconds: float, goal_radius: float) -> Scores:
+def summarise(table: Tensor) -> Scores:
     """Turn the whole table into scores. Raises ValueError if a level was not played exactly once."""
     if not bool((table[:, PLAYED] == 1.0).all()):
         raise ValueError("some levels were not played exactly once")
     levels = len(table)
     success = table[:, SUCCESS] > 0
     wins, hits = int(success.sum()), int(table[:, COLLISION].sum())
-    # The A* path leads to the goal's centre, the robot need only come within the goal's radius.
-    shortest = (table[:, SHORTEST] - goal_radius).clamp_min(1e-3)
-    weight = shortest / torch.maximum(shortest, table[:, TRAVELLED])
+    weight = table[:, SHORTEST] / torch.maximum(table[:, SHORTEST], table[:, TRAVELLED])
     return Scores(
         levels=levels,
         success=Rate(wins, levels),
         collision=Rate(hits, levels),
         timeout=Rate(levels - wins - hits, levels),
-        mean_seconds=float(table[success, STEPS].mean()) * step_seconds if wins else math.nan,
+        mean_seconds=float(table[success, SECONDS].mean()) if wins else math.nan,
         spl=float((success * weight).mean()),
+        reward=float(table[:, REWARD].mean()),
+        judged=bool((table[:, JUDGED] == 1.0).any()),
     )
 
 
@@ -146,7 +158,5 @@ def evaluate(
     `sum_over_ranks` must add a float64 tensor up over them (`Group.sum_`). `on_finished` is told how many of this
     rank's levels have ended, each time that some have.
     """
-    assert spec.env.nav is not None
     table = play(actor, spec, stage, split, levels, num_envs, rank, world_size, threads, on_finished)
-    nav = spec.env.nav
-    return summarise(sum_over_ranks(table), nav.step_seconds, nav.goal_radius_meters)
+    return summarise(sum_over_ranks(table))

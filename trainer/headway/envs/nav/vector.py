@@ -50,6 +50,7 @@ class NavVectorEnv:
 
     actions = ActionSpace(2)  # forward speed from 0 (-1) to its limit (1), turn rate from right (-1) to left (1)
     exact_state = True
+    knows_success = True
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class NavVectorEnv:
         """
         assert spec.env.nav is not None
         self.spec, self.nav, self.num_envs = spec, spec.env.nav, num_envs
+        self.step_seconds = self.nav.step_seconds
         paths = list(dict.fromkeys(s.levels.world.map.yaml for s in spec.curriculum.stages if s.levels.world.map))
         maps = {path: load_map(path) for path in paths}
         self.params = a.make_params(spec, self.nav, offset, split, level_stride)
@@ -150,8 +152,8 @@ class NavVectorEnv:
         state = {name: torch.from_numpy(getattr(self.arrays, name).copy()) for name in STATE}
         return {**state, "stage": torch.tensor(self._stage)}
 
-    def set_state(self, state: dict[str, Tensor]) -> None:
-        """Go on exactly where `get_state` was called.
+    def set_state(self, state: dict[str, Tensor]) -> Observation:
+        """Go on exactly where `get_state` was called; return what to act on next.
 
         Raises ValueError if names, sizes or types differ, or if a value is none that an episode can have: the kernel
         checks no index, and a checkpoint is foreign data.
@@ -170,12 +172,14 @@ class NavVectorEnv:
             getattr(self.arrays, name)[:] = state[name].numpy()
         self._run(REBUILD)
         self._experts.forget()
+        return self._observation()
 
     def shortest_path_meters(self, begins: Tensor) -> Tensor:
-        """Length of the A* path of the environments where `begins` (bool [N]) is true; float64 [N], 0 elsewhere."""
+        """Length of the A* path to the goal's rim where `begins` (bool [N]) is true; float64 [N], 1 mm elsewhere."""
         lengths = np.zeros(self.num_envs, np.float64)
         shortest_all(self.params, self.arrays, begins.numpy(), lengths)
-        return torch.from_numpy(lengths)
+        # The path leads to the goal's centre, the robot need only come within the goal's radius.
+        return torch.from_numpy(lengths).sub(self.nav.goal_radius_meters).clamp_min(1e-3)
 
     def level(self, i: int) -> Level:
         """What environment i drives in at this moment, for pictures and tests."""

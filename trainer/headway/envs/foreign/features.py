@@ -1,0 +1,44 @@
+"""What a network sees of a foreign environment's observation."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from headway_api.gym_spec import GymEnv
+from headway_api.nav_spec import NavEnv
+from torch import Tensor
+
+from headway.envs.foreign.spaces import Sizes
+from headway.envs.nav.features import Features
+from headway.envs.protocol import FeatureLayout, Observation
+
+IRSIM = "headway/IrSim-v0"
+
+
+class Featurise(Protocol):
+    """A pure function of the rows given."""
+
+    layout: FeatureLayout
+
+    def __call__(self, observation: Observation) -> Tensor:
+        """Float32 [N, F]."""
+        ...
+
+
+class Plain:
+    """All entries in a row: the observation, and where there are goals the one reached and the one wanted."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.layout = FeatureLayout(plain=sizes.observation + 2 * sizes.goal)
+
+    def __call__(self, observation: Observation) -> Tensor:
+        """Float32 [N, O + 2 G]."""
+        return torch.cat([observation[name] for name in ("observation", "achieved_goal", "desired_goal")], dim=1)
+
+
+def make_features(spec: GymEnv, sizes: Sizes) -> Featurise:
+    """Of headway/IrSim-v0 a policy sees what it sees of headway/Nav-v0; of all others plain rows."""
+    if spec.id == IRSIM:
+        return Features(NavEnv.model_validate(spec.kwargs.get("nav", {})))
+    return Plain(sizes)

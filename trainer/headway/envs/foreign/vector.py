@@ -1,0 +1,156 @@
+"""N environments of another package behind our seam: see `headway.envs.protocol.VectorEnv` for each method."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from headway_api.train_spec import TrainSpec
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headway.envs.foreign.features import make_features
+from headway.envs.foreign.memory import SUCCESS_UNKNOWN
+from headway.envs.foreign.pool import Pool
+from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
+from headway.errors import SpecError
+
+
+class GymVectorEnv:
+    """A Gymnasium environment by its id, in as many processes as the rank has threads."""
+
+    exact_state = False  # nobody else's environment can give its state
+    step_seconds = math.nan
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        num_envs: int,
+        offset: int = 0,
+        split: str = "train",
+        threads: int = 1,
+        level_stride: int = 0,
+    ) -> None:
+        """`level_stride` as in `make_vector_env`: a level is the seed of an episode.
+
+        Raises SpecError where the package is missing, refuses its arguments, or shows what cannot be learned from.
+        """
+        assert spec.env.gym is not None
+        self._id, self.num_envs, self._offset, self._stride = spec.env.gym.id, num_envs, offset, level_stride
+        order = {
+            "id": spec.env.gym.id, "kwargs": spec.env.gym.kwargs, "max_steps": spec.env.gym.max_steps,
+            "stages": [{"name": stage.name, "kwargs": stage.kwargs} for stage in spec.curriculum.stages],
+            "replay": spec.curriculum.replay, "seed": spec.seed, "split": split, "offset": offset,
+            "stride": level_stride,
+        }  # fmt: skip
+        self._stages = len(spec.curriculum.stages)
+        self._pool = Pool(order, num_envs, threads)
+        self.actions = ActionSpace(self._pool.sizes.action, self._pool.sizes.discrete)
+        self._features = make_features(spec.env.gym, self._pool.sizes)
+        self.layout = self._features.layout
+        self.knows_success = False  # until an episode says
+        self._stage = 0
+        self._total = torch.zeros(num_envs, dtype=torch.float64)
+        self._length = torch.zeros(num_envs, dtype=torch.int64)
+
+    def reset(self) -> Observation:
+        """Begin episode 0 in every environment."""
+        return self._begin(np.zeros(self.num_envs, np.int64))
+
+    def step(self, action: Tensor) -> Step:
+        """Advance every environment by one step. Raises EnvironmentCrashError if one raises or its process dies."""
+        block = self._pool.block
+        if not bool(torch.isfinite(action).all()):
+            raise ValueError("the action holds a value that is not finite: the policy has diverged")
+        block.action[:] = action.detach().cpu().numpy().reshape(self.num_envs, -1)
+        stage, episode = torch.from_numpy(block.stage.copy()), block.episode.copy()
+        self._pool.do("step", self._stage)
+        terminated = torch.from_numpy(block.terminated != 0)
+        truncated = torch.from_numpy(block.truncated != 0) & ~terminated
+        ended = terminated | truncated
+        self.knows_success |= bool((block.success != SUCCESS_UNKNOWN).any())
+        reward = torch.from_numpy(block.reward.copy())
+        self._total += reward
+        self._length += 1
+        episodes = EpisodeEnds(
+            ended=ended,
+            stage=stage,
+            success=torch.from_numpy(block.success == 1) & ended,
+            collision=torch.from_numpy(block.collision != 0) & ended,
+            total_reward=self._total.float(),
+            length=self._length.clone(),
+            level=self._levels(episode),
+            slot=torch.full((self.num_envs,), -1),
+        )
+        self._total[ended] = 0.0
+        self._length[ended] = 0
+        rows = ended.nonzero().squeeze(-1)
+        final = (block.final_observation, block.final_achieved, block.final_desired)
+        return Step(
+            observation=self._observation(),
+            reward=reward.float(),
+            terminated=terminated,
+            truncated=truncated,
+            final_rows=rows,
+            final_observation=_named(*(array[rows.numpy()] for array in final)),
+            episodes=episodes,
+        )
+
+    def set_stage(self, stage: int) -> None:
+        """Episodes that begin from now on are of this stage, with its arguments. Raises IndexError."""
+        if not 0 <= stage < self._stages:
+            raise IndexError(f"stage {stage}: there are {self._stages}")
+        self._stage = stage
+
+    def remember_levels(self, levels: Tensor, weights: Tensor, share: float) -> None:
+        """Refuse: what is not ours draws no level again. Raises SpecError."""
+        raise SpecError("train.curriculum.learnability", self._id, "env.gym remembers no levels: take learnability out")
+
+    def expert(self, name: str) -> Tensor:
+        """Refuse: no planner knows this environment. Raises SpecError."""
+        raise SpecError("train.algo.dagger.expert", name, f"there is no planner for {self._id}: train it by ppo")
+
+    def shortest_path_meters(self, begins: Tensor) -> Tensor:
+        """Nobody knows: float64 [N] of NaN."""
+        return torch.full((self.num_envs,), math.nan, dtype=torch.float64)
+
+    def features(self, observation: Observation) -> Tensor:
+        """Network input, float32 [N, F]."""
+        return self._features(observation)
+
+    def get_state(self) -> dict[str, Tensor]:
+        """Numbers of the episodes under way; where in them the environments are, only they know."""
+        return {"episode": torch.from_numpy(self._pool.block.episode.copy()), "stage": torch.tensor(self._stage)}
+
+    def set_state(self, state: dict[str, Tensor]) -> Observation:
+        """Begin the episodes after those that were under way. Raises ValueError if the state does not fit."""
+        episode, stage = state.get("episode"), state.get("stage")
+        if episode is None or stage is None or episode.shape != (self.num_envs,) or episode.dtype != torch.int64:
+            raise ValueError("environment state: episode or stage is missing or of another size")
+        if not 0 <= int(stage) < self._stages or bool((episode < 0).any()):
+            raise ValueError("environment state: there is no such stage or episode")
+        self.set_stage(int(stage))
+        return self._begin(episode.numpy() + 1)
+
+    def _begin(self, episode: NDArray[np.int64]) -> Observation:
+        self._pool.block.episode[:] = episode
+        self._pool.do("begin", self._stage)
+        self._total.zero_()
+        self._length.zero_()
+        return self._observation()
+
+    def _observation(self) -> Observation:
+        block = self._pool.block
+        return _named(block.observation.copy(), block.achieved.copy(), block.desired.copy())
+
+    def _levels(self, episode: NDArray[np.int64]) -> Tensor:
+        index = np.arange(self.num_envs, dtype=np.int64) + self._offset
+        if self._stride:
+            return torch.from_numpy(np.stack((np.zeros_like(index), index + episode * self._stride), 1))
+        return torch.from_numpy(np.stack((episode, index), 1))
+
+
+def _named(*arrays: NDArray[np.float32]) -> Observation:
+    names = ("observation", "achieved_goal", "desired_goal")
+    return {name: torch.from_numpy(array) for name, array in zip(names, arrays, strict=True)}
