@@ -20,7 +20,6 @@ from headway.envs.nav.ros_map import RosMap
 CELL_METERS = 0.2  # of generated worlds
 MARGIN_METERS = 0.1  # start and goal are connected for a disc this much larger than the robot
 PERSON_RADIUS = 0.25
-NEAR_METERS = 0.3  # reach of the proximity penalty, from footprint to obstacle
 
 EMPTY, CLUTTER, MAP = 0, 1, 2
 
@@ -63,7 +62,11 @@ class Params(NamedTuple):
     offset: int  # global index of environment 0
     stride: int  # 0: levels are (environment, episode); else level ids, each environment every stride-th
     replay: np.float32
-    radius: np.float32
+    radius: np.float32  # of the smallest disc around the footprint
+    inner_radius: np.float32  # of the largest disc inside
+    half_length: np.float32  # of a rectangular footprint; 0: it is a disc
+    half_width: np.float32
+    min_speed: np.float32
     max_speed: np.float32
     max_turn: np.float32
     speed_change: np.float32  # largest in one step
@@ -78,6 +81,10 @@ class Params(NamedTuple):
     reward_step: np.float32
     reward_progress: np.float32
     reward_proximity: np.float32
+    proximity_reach: np.float32
+    reward_near: np.float32
+    near_reach: np.float32
+    reward_smoothness: np.float32
 
 
 class Arrays(NamedTuple):
@@ -87,6 +94,7 @@ class Arrays(NamedTuple):
     count: NDArray[np.int64]  # [N, 3]
     people: NDArray[np.float32]  # [N, P, 5]
     legs: NDArray[np.int64]  # [N, P] walks begun
+    last_action: NDArray[np.float32]  # [N, 2] clipped; means nothing at step 0
     observation: NDArray[np.float32]  # [N, O] holds the scan stack
     grid: NDArray[np.uint8]  # [N, G, G] a function of the level; with the next four: `World` of each environment
     heads: NDArray[np.uint16]  # [N, G, G]
@@ -117,16 +125,25 @@ def make_params(spec: TrainSpec, nav: NavEnv, offset: int, split: str, stride: i
     """Translate the contract into the kernel's constants."""
     f32, robot, reward, dt = np.float32, nav.robot, nav.reward, nav.step_seconds
     fastest_person = max((s.levels.people_speed for s in spec.curriculum.stages if s.levels.people), default=0.0)
+    body = robot.footprint
     # Half a radius of relative motion between two collision checks: what grazes past unseen is at most 3 % of the
-    # radius deep, and nothing is ever jumped over.
-    substeps = max(1, math.ceil((robot.max_speed + fastest_person) * dt / (0.5 * robot.footprint.inner_radius)))
+    # radius deep, and nothing is ever jumped over. The corners of a rectangle also move as it turns.
+    fastest = max(robot.max_speed, -robot.min_speed) + fastest_person
+    if body.rectangle is not None:
+        fastest += robot.max_turn_rate * body.outer_radius
+    substeps = max(1, math.ceil(fastest * dt / (0.5 * body.inner_radius)))
+    length, width = (body.rectangle.length_meters, body.rectangle.width_meters) if body.rectangle else (0.0, 0.0)
     return Params(
         seed=spec.seed,
         split=SPLITS[split],
         offset=offset,
         stride=stride,
         replay=f32(spec.curriculum.replay),
-        radius=f32(robot.footprint.outer_radius),
+        radius=f32(body.outer_radius),
+        inner_radius=f32(body.inner_radius),
+        half_length=f32(length / 2),
+        half_width=f32(width / 2),
+        min_speed=f32(robot.min_speed),
         max_speed=f32(robot.max_speed),
         max_turn=f32(robot.max_turn_rate),
         speed_change=f32(robot.max_acceleration * dt),
@@ -141,7 +158,24 @@ def make_params(spec: TrainSpec, nav: NavEnv, offset: int, split: str, stride: i
         reward_step=f32(reward.step),
         reward_progress=f32(reward.progress),
         reward_proximity=f32(reward.proximity),
+        proximity_reach=f32(reward.proximity_meters),
+        reward_near=f32(reward.near),
+        near_reach=f32(reward.near_meters),
+        reward_smoothness=f32(reward.smoothness),
     )
+
+
+def command_table(nav: NavEnv) -> NDArray[np.float32] | None:
+    """Actions that discrete choices stand for, [speeds * turn rates, 2]; None where actions are continuous.
+
+    Choice k is speed k // turnRates with turn rate k % turnRates. A single speed is the largest, a single turn rate 0.
+    """
+    table = nav.actions.discrete
+    if table is None:
+        return None
+    speeds = np.linspace(-1.0, 1.0, table.speeds) if table.speeds > 1 else np.ones(1)
+    turns = np.linspace(-1.0, 1.0, table.turn_rates) if table.turn_rates > 1 else np.zeros(1)
+    return np.stack(np.meshgrid(speeds, turns, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
 
 
 def beam_angles(nav: NavEnv) -> NDArray[np.float64]:
@@ -193,6 +227,7 @@ def allocate(num_envs: int, nav: NavEnv, stages: NDArray[np.void], maps: list[Ro
         count=np.zeros((n, 3), np.int64),
         people=np.zeros((n, people, 5), np.float32),
         legs=np.zeros((n, people), np.int64),
+        last_action=np.zeros((n, 2), np.float32),
         observation=np.zeros((n, entries), np.float32),
         grid=np.zeros((n, side, side), np.uint8),
         heads=np.zeros((n, shaped, shaped), np.uint16),

@@ -16,18 +16,22 @@ SPARE = 1.001  # speeds are clamped in single precision
 def check_values(state: dict[str, NDArray[Any]], stages: NDArray[np.void], params: a.Params) -> None:
     """Raise ValueError unless every number is one that an episode can have.
 
-    `state` holds `robot`, `count`, `people`, `legs` and `observation` as in `Arrays`, of the right shapes and types.
+    `state` holds `robot`, `count`, `people`, `legs`, `last_action` and `observation` as in `Arrays`, of the right
+    shapes and types.
     Whatever looks into a grid must be inside it, and stay there for the next substep.
     """
     robot, count, people = state["robot"], state["count"], state["people"]
     if (count < 0).any() or (count[:, a.STAGE] >= len(stages)).any() or (state["legs"] < 0).any():
         raise ValueError("environment state count or legs: holds a number that no episode has")
-    for name in ("robot", "people", "observation"):
+    for name in ("robot", "people", "last_action", "observation"):
         if not np.isfinite(state[name]).all():
             raise ValueError(f"environment state {name}: holds a value that is not finite")
-    if (abs(robot[:, a.SPEED]) > SPARE * params.max_speed).any() or (
-        abs(robot[:, a.TURN]) > SPARE * params.max_turn
-    ).any():
+    fastest = max(params.max_speed, -params.min_speed)
+    if (
+        (abs(robot[:, a.SPEED]) > SPARE * fastest).any()
+        or (abs(state["last_action"]) > 1).any()
+        or (abs(robot[:, a.TURN]) > SPARE * params.max_turn).any()
+    ):
         raise ValueError("environment state robot: is faster than the robot can be")
     stage = stages[count[:, a.STAGE]]
     places = people[..., : a.TARGET_Y + 1]  # [N, P, 4]: where people are and go

@@ -95,7 +95,7 @@ class NavGymEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         high = low + size + 2 * CELL_METERS
         scans = self._vector.arrays.observation.shape[1] - POSE
         turn = nav.robot.max_turn_rate
-        least = np.concatenate([low, [-1.0, -1.0, 0.0, -turn], np.zeros(scans)])
+        least = np.concatenate([low, [-1.0, -1.0, nav.robot.min_speed, -turn], np.zeros(scans)])
         most = np.concatenate([high, [1.0, 1.0, nav.robot.max_speed, turn], np.full(scans, nav.lidar.range_meters)])
         place = spaces.Box(low, high, dtype=np.float32)
         rows = spaces.Box(least.astype(np.float32), most.astype(np.float32), dtype=np.float32)

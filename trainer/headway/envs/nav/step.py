@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from headway.envs.nav import arrays as a
-from headway.envs.nav.crowd import person_distance, place_people, send_people, walk
+from headway.envs.nav.crowd import RADIUS, person_distance, place_people, send_people, walk
+from headway.envs.nav.footprint import disc_free, footprint_free
 from headway.envs.nav.grid import obstacle_distance
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.levels import choose_on_map, generate
@@ -20,7 +21,6 @@ from headway.envs.nav.shapes import World, map_world
 f32 = np.float32
 BEGIN, STEP, REBUILD = range(3)  # tasks of `run`
 ZERO = np.int64(0)
-NEAR = f32(a.NEAR_METERS)
 PI = f32(math.pi)
 
 
@@ -116,7 +116,8 @@ def begin(params, arrays, i, stage_number):
 @kernel
 def steer(params, robot, forward, turn):
     """Set the velocities for this step: the action's, as far as the acceleration limits allow."""
-    speed = (min(max(forward, f32(-1.0)), f32(1.0)) + f32(1.0)) * f32(0.5) * params.max_speed
+    share = (min(max(forward, f32(-1.0)), f32(1.0)) + f32(1.0)) * f32(0.5)
+    speed = params.min_speed + share * (params.max_speed - params.min_speed)
     rate = min(max(turn, f32(-1.0)), f32(1.0)) * params.max_turn
     speed = min(max(speed, robot[a.SPEED] - params.speed_change), robot[a.SPEED] + params.speed_change)
     rate = min(max(rate, robot[a.TURN] - params.turn_change), robot[a.TURN] + params.turn_change)
@@ -146,15 +147,14 @@ def move(params, arrays, stage, i):
     robot = arrays.robot[i]
     people = arrays.people[i]
     world = world_of(arrays, stage, i)
-    reach = params.radius + NEAR
-    free = reach
+    free = params.proximity_reach
     for _ in range(params.substeps):
         drive(robot, params.substep_seconds)
         walk(people, stage, params.substep_seconds)
-        px = (robot[a.X] - stage.origin_x) / stage.cell
-        py = (robot[a.Y] - stage.origin_y) / stage.cell
-        free = obstacle_distance(world, px, py, reach / stage.cell) * stage.cell
-        free = min(free, person_distance(people, stage, robot[a.X], robot[a.Y])) - params.radius
+        x, y, heading = robot[a.X], robot[a.Y], robot[a.HEADING]
+        free = footprint_free(world, stage, x, y, heading, params, params.proximity_reach)
+        for p in range(stage.people):
+            free = min(free, disc_free(people[p, a.PERSON_X], people[p, a.PERSON_Y], RADIUS, x, y, heading, params))
         dx = robot[a.GOAL_X] - robot[a.X]
         dy = robot[a.GOAL_Y] - robot[a.Y]
         distance = f32(math.sqrt(dx * dx + dy * dy))
@@ -163,6 +163,34 @@ def move(params, arrays, stage, i):
         if distance <= params.goal_radius:
             return True, False, free, distance
     return False, False, free, distance
+
+
+@kernel
+def step_reward(params, arrays, stage, world, i, success, collision, free, distance):
+    """Sum the terms of the reward that depend on where the step has led."""
+    robot = arrays.robot[i]
+    reward = params.reward_step + params.reward_progress * (robot[a.GOAL_DISTANCE] - distance)
+    reward += params.reward_proximity * max(f32(1.0) - free / params.proximity_reach, f32(0.0))
+    reward += params.reward_goal if success else f32(0.0)
+    reward += params.reward_collision if collision else f32(0.0)
+    if params.reward_near != 0:
+        px = (robot[a.X] - stage.origin_x) / stage.cell
+        py = (robot[a.Y] - stage.origin_y) / stage.cell
+        beside = obstacle_distance(world, px, py, f32(1.01) * params.near_reach / stage.cell) * stage.cell
+        beside = min(beside, person_distance(arrays.people[i], stage, robot[a.X], robot[a.Y]))
+        reward += params.reward_near if beside <= params.near_reach else f32(0.0)
+    return reward
+
+
+@kernel
+def smoothness(params, last, action, first):
+    """Cost of the action's change since the last step, and remember it; an episode's `first` action costs nothing."""
+    change = f32(0.0)
+    for k in range(2):
+        value = min(max(action[k], f32(-1.0)), f32(1.0))
+        change += (value - last[k]) * (value - last[k])
+        last[k] = value
+    return f32(0.0) if first else params.reward_smoothness * change
 
 
 @kernel
@@ -177,10 +205,8 @@ def advance(params, arrays, i, action, stage_number):
     success, collision, free, distance = move(params, arrays, stage, i)
     count[a.STEP] += 1
     truncated = not success and not collision and count[a.STEP] >= params.max_steps
-    reward = params.reward_step + params.reward_progress * (robot[a.GOAL_DISTANCE] - distance)
-    reward += params.reward_proximity * max(f32(1.0) - free / NEAR, f32(0.0))
-    reward += params.reward_goal if success else f32(0.0)
-    reward += params.reward_collision if collision else f32(0.0)
+    reward = step_reward(params, arrays, stage, world, i, success, collision, free, distance)
+    reward += smoothness(params, arrays.last_action[i], action, count[a.STEP] == 1)
     robot[a.GOAL_DISTANCE] = distance
     robot[a.TOTAL_REWARD] += reward
     arrays.reward[i] = reward

@@ -28,7 +28,7 @@ from headway.errors import SpecError
 
 NO_ACTION = np.zeros((1, 2), np.float32)
 # What the future depends on. Grids are not in it: they are functions of the level's key and are made again.
-STATE = ("robot", "count", "people", "legs", "observation")
+STATE = ("robot", "count", "people", "legs", "last_action", "observation")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,6 @@ class Level:
 class NavVectorEnv:
     """N environments of headway/Nav-v0. See `VectorEnv` for the contract of each method."""
 
-    actions = ActionSpace(2)  # forward speed from 0 (-1) to its limit (1), turn rate from right (-1) to left (1)
     exact_state = True
     knows_success = True
 
@@ -75,6 +74,9 @@ class NavVectorEnv:
         self.arrays = a.allocate(num_envs, self.nav, a.stage_table(spec, maps), list(maps.values()))
         for number, source in enumerate(maps.values()):
             self._add_map(number, source)
+        # Two numbers: speed from its least (-1) to its largest (1), turn rate from right (-1) to left (1).
+        self._commands = a.command_table(self.nav)
+        self.actions = ActionSpace(2) if self._commands is None else ActionSpace(len(self._commands), discrete=True)
         self._features = Features(self.nav)
         self.layout = self._features.layout
         self._experts = Experts(self.nav, self.arrays)
@@ -99,11 +101,12 @@ class NavVectorEnv:
         self._experts.forget()
 
     def step(self, action: Tensor) -> Step:
-        """Advance every environment by one step. Raises ValueError for an action that is not a number."""
-        if not bool(torch.isfinite(action).all()):
-            raise ValueError("the action holds a value that is not finite: the policy has diverged")
+        """Advance every environment by one step. Raises ValueError for an action that is none.
+
+        Numbers, float [N, 2], are taken in a discrete space too: planners command so.
+        """
         arrays = self.arrays
-        self._run(STEP, np.ascontiguousarray(action.detach().numpy(), dtype=np.float32))
+        self._run(STEP, self._command(action.detach().numpy()))
         outcome, ended = torch.from_numpy(arrays.outcome.copy()), torch.from_numpy(arrays.ended.copy())
         terminated, truncated, success, collision = outcome.unbind(1)
         rows = (terminated | truncated).nonzero().squeeze(-1)
@@ -130,6 +133,16 @@ class NavVectorEnv:
                 slot=ended[:, 4],
             ),
         )
+
+    def _command(self, action: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Check an action and turn choices into numbers, [N, 2]."""
+        if self._commands is not None and action.ndim == 1:
+            if len(action) and not (action.min() >= 0 and action.max() < len(self._commands)):
+                raise ValueError(f"the action holds a choice that is not among 0 to {len(self._commands) - 1}")
+            return self._commands[action]
+        if not np.isfinite(action).all():
+            raise ValueError("the action holds a value that is not finite: the policy has diverged")
+        return np.ascontiguousarray(action, dtype=np.float32)
 
     def set_stage(self, stage: int) -> None:
         """Episodes that begin from now on are of this stage, or replay an earlier one. Raises IndexError."""
