@@ -36,5 +36,6 @@ def test_who_sees_a_scan_acts_on_the_observation_alone(tmp_path, name):
     assert (BASELINES[name]()(env, observation) == expected).all()
 
 
-def test_the_shortest_way_leads_around_a_pocket(tmp_path):
-    assert drive(scene(tmp_path, POCKET, HEADINGS), "astar") == ["success"] * 4
+@pytest.mark.parametrize("name", ["dwa", "astar"])
+def test_who_has_a_map_finds_out_of_a_pocket(tmp_path, name):
+    assert drive(scene(tmp_path, POCKET, HEADINGS), name) == ["success"] * 4

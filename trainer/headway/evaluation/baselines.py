@@ -12,12 +12,13 @@ from torch import Tensor
 
 from headway.envs.nav import arrays as a
 from headway.envs.nav.vector import NavVectorEnv
-from headway.envs.planners.body import Body, body_of, new_points
-from headway.envs.planners.dwa import TUNED, Tuning, dwa_all
+from headway.envs.planners.body import Body, body_of
+from headway.envs.planners.dwa import TUNED, Tuning, dwa_all, new_memory
 from headway.envs.planners.potential import potential_all
 from headway.envs.planners.vfh import SECTORS, vfh_all
 from headway.envs.protocol import Observation
 
+MAP_METERS, MAP_MARGIN = 20.0, 4.0  # how far from an episode's beginning a planner's own map reaches, and beyond a goal
 # What evaluation drives: actions float32 [N, A] for the environment's present observation.
 Actor = Callable[[NavVectorEnv, Observation], Tensor]
 
@@ -54,6 +55,7 @@ class _FromScan(ABC):
             self._env = env
             self.begin(env, body_of(env.nav))
         action = np.zeros((env.num_envs, 2), np.float32)
+        self.fresh = env.arrays.count[:, a.STEP] == 0  # bool [N]
         self.act(observation["observation"].numpy(), observation["desired_goal"].numpy(), action)
         return torch.from_numpy(action)
 
@@ -80,14 +82,12 @@ class VfhPlus(_FromScan):
     def begin(self, env: NavVectorEnv, body: Body) -> None:
         """Forget the last directions."""
         super().begin(env, body)
-        self._count = env.arrays.count
         self._previous = np.zeros(env.num_envs)
         self._blocked = np.zeros((env.num_envs, SECTORS), np.bool_)
 
     def act(self, rows: NDArray[np.float32], goals: NDArray[np.float32], action: NDArray[np.float32]) -> None:
         """See `_FromScan.act`."""
-        fresh = self._count[:, a.STEP] == 0
-        vfh_all(self.body, self.beams, rows, goals, fresh, self._previous, self._blocked, action)
+        vfh_all(self.body, self.beams, rows, goals, self.fresh, self._previous, self._blocked, action)
 
 
 class Dwa(_FromScan):
@@ -97,13 +97,15 @@ class Dwa(_FromScan):
         self.tuning = tuning
 
     def begin(self, env: NavVectorEnv, body: Body) -> None:
-        """Make room for a scan's points."""
+        """Make room for maps as large as the farthest goal asks for."""
         super().begin(env, body)
-        self._points = new_points(len(self.beams))
+        farthest = max(stage.levels.max_goal_meters for stage in env.spec.curriculum.stages if stage.levels)
+        reach = min(farthest, MAP_METERS) + MAP_MARGIN
+        self._memory = new_memory(env.num_envs, len(self.beams), reach)
 
     def act(self, rows: NDArray[np.float32], goals: NDArray[np.float32], action: NDArray[np.float32]) -> None:
         """See `_FromScan.act`."""
-        dwa_all(self.body, self.tuning, self.beams, rows, goals, self._points, action)
+        dwa_all(self.body, self.tuning, self.beams, rows, goals, self.fresh, self._memory, action)
 
 
 BASELINES: dict[str, Callable[[], Actor]] = {

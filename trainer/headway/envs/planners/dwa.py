@@ -3,7 +3,7 @@
 Of the velocities that the accelerations allow within one step, those are admissible from which the robot can brake
 before the first obstacle on its arc (section 4.1). Among them the one is chosen that weighs best (equation 13): heading
 after the step, clearance of the true footprint from the scan's points, and speed; and, as in ROS' dwa_local_planner,
-how much nearer to the target it comes.
+how much nearer to the target it comes. The target is `guide`'s, on a way through what the scans have shown.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway.envs.nav.jit import kernel
-from headway.envs.planners.body import command, in_robot_frame, obstacle_points, wrap
+from headway.envs.planners.body import command, in_robot_frame, new_points, obstacle_points, wrap
+from headway.envs.planners.guide import CELL, NEVER, guide
 
 SPEEDS, TURNS = 20, 21  # samples of the window; an odd number of turn rates holds its middle
 HOPELESS = -1e6  # below any admissible velocity
@@ -128,11 +130,56 @@ def choose(body, tuning, points, speed, turn, gx, gy, action):
     command(body, best_v, best_w, action)
 
 
+class Memory(NamedTuple):
+    """What the planner remembers of N episodes, and its scratch; see `guide`. S cells a side."""
+
+    steps: NDArray[np.int16]  # [N] since the episode began
+    origin: NDArray[np.float64]  # [N, 2] of the maps' lower-left corner, in metres
+    lethal: NDArray[np.int16]  # [N, S, S] step at which something was last seen so near that the robot does not fit
+    near: NDArray[np.int16]  # [N, S, S] the same, a little farther away
+    points: NDArray[np.float64]  # [P, 2]
+    cost: NDArray[np.float64]  # [S * S]
+    parent: NDArray[np.int64]  # [S * S]
+
+
+def new_memory(num_envs: int, beams: int, reach_meters: float) -> Memory:
+    """Maps that reach so far from where an episode begins."""
+    size = 2 * math.ceil(reach_meters / CELL)
+    return Memory(
+        steps=np.zeros(num_envs, np.int16),
+        origin=np.zeros((num_envs, 2)),
+        lethal=np.full((num_envs, size, size), NEVER, np.int16),
+        near=np.full((num_envs, size, size), NEVER, np.int16),
+        points=new_points(beams),
+        cost=np.empty(size * size),
+        parent=np.empty(size * size, np.int64),
+    )
+
+
 @kernel(nogil=True)
-def dwa_all(body, tuning, beams, rows, targets, points, action):
-    """Act on observations `rows` [N, O] and `targets` [N, 2], in metres; writes `action` [N, 2]."""
+def dwa_all(body, tuning, beams, rows, goals, fresh, memory, action):
+    """Act on observations `rows` [N, O] and `goals` [N, 2], in metres; writes `action` [N, 2].
+
+    `memory` is emptied where `fresh` [N]: an episode begins.
+    """
     reach = body.max_speed * tuning.horizon_seconds + body.outer_radius + tuning.clear_meters
+    half = 0.5 * CELL * memory.lethal.shape[1]
+    target = np.empty(2)
+    points = memory.points
     for i in range(rows.shape[0]):
-        count = obstacle_points(body, beams, rows[i], reach, points)
-        gx, gy = in_robot_frame(rows[i], targets[i])
-        choose(body, tuning, points[:count], float(rows[i, 4]), float(rows[i, 5]), gx, gy, action[i])
+        row = rows[i]
+        if fresh[i]:
+            memory.steps[i] = 0
+            memory.lethal[i] = NEVER
+            memory.near[i] = NEVER
+            memory.origin[i, 0] = row[0] - half
+            memory.origin[i, 1] = row[1] - half
+        count = obstacle_points(body, beams, row, body.range_meters, points)
+        guide(
+            body, row, goals[i], points[:count], memory.origin[i], memory.steps[i],
+            memory.lethal[i], memory.near[i], memory.cost, memory.parent, target,
+        )  # fmt: skip
+        count = obstacle_points(body, beams, row, reach, points)
+        gx, gy = in_robot_frame(row, target)
+        choose(body, tuning, points[:count], float(row[4]), float(row[5]), gx, gy, action[i])
+        memory.steps[i] += 1
