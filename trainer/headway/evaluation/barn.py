@@ -1,7 +1,7 @@
-"""The metric of the BARN Challenge (Xu et al. 2022, "Autonomous ground navigation in highly constrained spaces").
+"""The metric of the BARN Challenge (Xiao et al. 2022, "Autonomous ground navigation in highly constrained spaces").
 
-A run scores success * T_opt / clip(T, 2 T_opt, 8 T_opt): at most 0.5, for twice the time of the reference path driven at
-2 m/s, at least 0.125 for a success that takes eight times as long; nothing for a failure.
+A run scores success * T_opt / clip(T, 2 T_opt, 8 T_opt): at most 0.5, for twice the time of the reference path driven
+at 2 m/s, at least 0.125 for a success that takes eight times as long; nothing for a failure.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ def see(body, row, points, origin, step, lethal, near):
     for p in range(points.shape[0]):
         x = row[0] + row[2] * points[p, 0] - row[3] * points[p, 1]
         y = row[1] + row[3] * points[p, 0] + row[2] * points[p, 1]
-        cx = int(math.floor((x - origin[0]) / CELL))
-        cy = int(math.floor((y - origin[1]) / CELL))
+        cx = math.floor((x - origin[0]) / CELL)
+        cy = math.floor((y - origin[1]) / CELL)
         stamp(lethal, cx, cy, blocked, step)
         stamp(near, cx, cy, blocked + NEAR_METERS / CELL, step)
 
@@ -95,8 +95,8 @@ def in_view(lethal, ax, ay, bx, by, step):
     """Say whether no cell between two cells is blocked."""
     pieces = max(abs(bx - ax), abs(by - ay), 1)
     for k in range(1, pieces + 1):
-        x = int(round(ax + (bx - ax) * k / pieces))
-        y = int(round(ay + (by - ay) * k / pieces))
+        x = round(ax + (bx - ax) * k / pieces)
+        y = round(ay + (by - ay) * k / pieces)
         if step - lethal[y, x] < MEMORY:
             return False
     return True
