@@ -106,5 +106,5 @@ class Network(OneOf):
     """The policy's network: exactly one kind."""
 
     mlp: Mlp | None = Field(None, description="Fully connected layers.")
-    cnn1d: Cnn1d | None = Field(None, description="Convolutions along the beams.")
+    cnn1d: Cnn1d | None = Field(None, alias="cnn1d", description="Convolutions along the beams.")
     gru: Gru | None = Field(None, description="A recurrent network.")

@@ -71,6 +71,16 @@ class TrainSpec(Contract):
             field="algo",
         ),
         Rule(
+            cel="!has(self.algo.ppo) || !has(self.network.gru) || "
+            "self.algo.ppo.minibatchSize % self.algo.ppo.rolloutSteps == 0",
+            holds=lambda m: (
+                m.algo.ppo is None or m.network.gru is None or m.algo.ppo.minibatch_size % m.algo.ppo.rollout_steps == 0
+            ),
+            message="with network.gru minibatches are whole environments: algo.ppo.minibatchSize must be a multiple of "
+            "rolloutSteps",
+            field="algo",
+        ),
+        Rule(
             cel="self.curriculum.stages.all(s, has(s.levels) == has(self.env.nav))",
             holds=lambda m: all((s.levels is not None) == (m.env.nav is not None) for s in m.curriculum.stages),
             message="with env.nav every stage of the curriculum has levels; with env.gym it has none",

@@ -27,7 +27,7 @@ def evaluate_if_due(session: Session, steps_before: int, beat: Callable[[], None
         return {}
     stage, group, run = session.curriculum.stage, session.group, session.run
     scores = evaluate(
-        trained(session.algorithm.policy), session.spec, stage, "validation", session.spec.evaluation.levels,
+        trained(session.algorithm.policy()), session.spec, stage, "validation", session.spec.evaluation.levels,
         rank=group.rank, world_size=group.world_size, threads=run.threads, sum_over_ranks=group.sum_,
         on_finished=lambda levels: beat(),
     )  # fmt: skip

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
 from headway import checkpoint
 from headway.checkpoint import MODEL
+from headway.envs import registry
 from headway.errors import CheckpointError
-from headway.networks import build_actor_critic
+from headway.networks import GreedyPolicy, build_actor_critic
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 
@@ -25,7 +24,7 @@ class Policy:
 
     spec: TrainSpec
     step: int
-    act: Callable[[Tensor], Tensor]  # features [N, F] -> actions [N, A] in [-1, 1], without exploring
+    act: GreedyPolicy  # features [N, F] and where episodes begin -> actions, without exploring
     source: Path
 
 
@@ -63,16 +62,11 @@ def _from_best(path: Path) -> Policy:
 
 def _policy(spec: TrainSpec, step: int, tensors: dict[str, Tensor], source: Path) -> Policy:
     weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
-    action_size, feature_size = weights["log_std"].numel(), weights["actor.0.weight"].shape[1]
-    network = build_actor_critic(spec.network, feature_size, action_size, spec.seed)
+    env = registry.make_vector_env(spec, 1)  # the sizes are its own, not the file's
+    network = build_actor_critic(spec.network, spec.algo, env.layout, env.actions, spec.seed)
     expected = network.state_dict()
     for name, tensor in expected.items():
         if name not in weights or weights[name].shape != tensor.shape or weights[name].dtype != tensor.dtype:
             raise ValueError(f"network.{name} is missing or of another shape or type than its spec says")
     network.load_state_dict({name: weights[name] for name in expected})
-
-    @torch.no_grad()
-    def act(features: Tensor) -> Tensor:
-        return network.mean(features).clamp(-1.0, 1.0)
-
-    return Policy(spec, step, act, source)
+    return Policy(spec, step, GreedyPolicy(network), source)

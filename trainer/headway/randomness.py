@@ -55,6 +55,13 @@ def normals(seed: int, env_index: Tensor, steps: Tensor, size: int) -> Tensor:
     return pairs.flatten(-2)[..., :size].float()
 
 
+def uniforms(seed: int, env_index: Tensor, steps: Tensor) -> Tensor:
+    """Uniform exploration noise in (0, 1), float64 [T, N], of int64 `steps` [T] and `env_index` [N]."""
+    high, low, zero = (steps >> 32) & _MASK, steps & _MASK, torch.zeros_like(env_index)
+    words = philox((env_index[None], low[:, None], high[:, None], zero[None]), (seed & _MASK, STREAM_EXPLORATION))
+    return (words[0].double() + 0.5) / 2**32
+
+
 def permutation(size: int, seed: int, update: int, epoch: int, shard: int, device: torch.device) -> Tensor:
     """A random order of `size` items, int64 [size]: a function of its arguments alone."""
     counter = [torch.tensor(word & _MASK) for word in (update, epoch, shard, update >> 32)]

@@ -35,6 +35,8 @@ class RunContext:
     world_size: int = 1
     threads: int = 2
     """CPU threads of this rank, for torch and for the environment's kernel."""
+    device: str = "cpu"
+    """Where this rank learns: a torch device."""
     stall_s: float = 0.0
     """The process dumps its stacks and leaves if no update completes for this long, in seconds; 0 waits for ever."""
 

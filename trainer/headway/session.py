@@ -58,7 +58,8 @@ class Session:
         self.group = group
         num_envs = spec.num_envs // group.world_size
         self.env = registry.make_vector_env(spec, num_envs, offset=group.rank * num_envs, threads=run.threads)
-        self.algorithm = build_algorithm(spec, self.env.layout, self.env.actions, group)
+        device = torch.device(run.device)
+        self.algorithm = build_algorithm(spec, self.env.layout, self.env.actions, group, device, run.threads)
         self.curriculum = RunningCurriculum(spec, self.env, group)
         self.episodes = EpisodeSums()
         self.tracker = make_tracker(spec.trackers, run.out, group.rank)
@@ -108,6 +109,7 @@ class Session:
     def save(self) -> None:
         """Write everything that the future depends on, all ranks together."""
         own = {f"env.{k}": v for k, v in self.env.get_state().items()}
+        own |= {f"algorithm.{k}": v for k, v in self.algorithm.get_env_state().items()}
         own |= {f"curriculum.{k}": v for k, v in self.curriculum.own_state().items()}
         shared = self.algorithm.get_state() | {f"curriculum.{k}": v for k, v in self.curriculum.shared_state().items()}
         loop = LoopState(
@@ -173,6 +175,8 @@ class Session:
             shared, own = checkpoint.load_tensors(found.directory / checkpoint.MODEL), self._own_tensors(found)
             ours = _below("curriculum.", shared)
             self.algorithm.set_state({k: v for k, v in shared.items() if not k.startswith("curriculum.")})
+            if self.env.exact_state:  # else new episodes begin, and nothing is remembered of the old ones
+                self.algorithm.set_env_state(_below("algorithm.", own))
             self.curriculum.restore(loop.curriculum, _below("curriculum.", own), ours)
             self.observation = self.env.set_state(_below("env.", own))
         except (ValueError, KeyError, RuntimeError) as error:  # torch's own, where ranks' tensors do not fit together

@@ -1,20 +1,27 @@
 import pytest
 import torch
 from headway.algos.ppo import PPO
-from headway.envs.protocol import EpisodeEnds, Step
+from headway.envs.protocol import ActionSpace, EpisodeEnds, FeatureLayout, Step
 from headway.errors import SpecError
 from headway.networks import build_actor_critic
 from headway.parallel import Group
-from headway_api.algo_spec import Network, Ppo
+from headway_api.algo_spec import Algo, Network
 from trainer_tests.line_env import LineEnv
 
-NETWORK = Network.model_validate({"mlp": {"hidden": [8]}})
+LAYOUT = FeatureLayout(plain=2)
+GRU = {"gru": {"hidden": [8], "size": 6}}
 
 
-def make(num_envs=4, offset=0, seed=0, **changes):
-    spec = Ppo.model_validate({"rolloutSteps": 3, "minibatchSize": num_envs * 3, "epochs": 1} | changes)
-    network = build_actor_critic(NETWORK, 2, 1, seed)
-    return PPO(spec, network, 2, torch.arange(num_envs) + offset, seed, Group())
+def make(num_envs=4, offset=0, seed=0, network=None, actions=None, threads=1, **changes):
+    given = {"rolloutSteps": 3, "minibatchSize": num_envs * 3, "epochs": 1} | changes
+    algo, actions = Algo.model_validate({"ppo": given}), actions or ActionSpace(1)
+    built = build_actor_critic(Network.model_validate(network or {"mlp": {"hidden": [8]}}), algo, LAYOUT, actions, seed)
+    index = torch.arange(num_envs) + offset
+    return PPO(algo.ppo, built, LAYOUT, actions, index, seed, Group(), threads)
+
+
+def value_of(ppo, features):
+    return ppo.network.critic(features, torch.zeros(len(features), 0))[0].squeeze(-1)
 
 
 def step(n, truncated=(), terminated=(), final=7.0):
@@ -61,9 +68,8 @@ def test_a_truncated_step_is_valued_by_its_own_final_observation():
         action = ppo.act(features, t)
         ppo.observe(features, action, step(2, truncated=[1] if t == 1 else [], terminated=[0]), featurise)
     assert [tuple(s.shape) for s in seen] == [(1, 2)]  # only the truncated row is asked for
-    batch = ppo._targets(features)
-    target = batch["target"].view(3, 2)
-    final_value = ppo.network.value(torch.full((1, 2), 7.0)).item()
+    target = ppo._batch(features).target.view(3, 2)
+    final_value = value_of(ppo, torch.full((1, 2), 7.0)).item()
     assert target[1, 1].item() == pytest.approx(1 + ppo.spec.gamma * final_value, rel=1e-5)
     assert target[:, 0].tolist() == pytest.approx([1.0, 1.0, 1.0])  # terminated: the reward alone
 
@@ -71,17 +77,17 @@ def test_a_truncated_step_is_valued_by_its_own_final_observation():
 def test_advantages_are_normalised_over_the_whole_rollout():
     ppo = make()
     next_features = fill(ppo, LineEnv(4), 3)
-    advantage = ppo._targets(next_features)["advantage"]
+    advantage = ppo._batch(next_features).advantage
     assert abs(float(advantage.mean())) < 1e-6
     assert float(advantage.std(unbiased=False)) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_at_the_first_minibatch_the_policy_is_the_one_that_acted():
     ppo = make()
-    batch = ppo._targets(fill(ppo, LineEnv(4), 3))
-    ppo._backward(batch)
-    policy_loss, _, kl, outside = ppo.flat.extra.tolist()
-    assert policy_loss == pytest.approx(-float(batch["advantage"].mean()), abs=1e-6)  # all ratios are 1
+    batch = ppo._batch(fill(ppo, LineEnv(4), 3))
+    ppo._backward(batch, torch.arange(len(batch.action)))
+    policy_loss, kl, outside, _, _ = ppo.flat.extra.tolist()
+    assert policy_loss == pytest.approx(-float(batch.advantage.mean()), abs=1e-6)  # all ratios are 1
     assert kl == pytest.approx(0.0, abs=1e-6)
     assert outside == 0.0
 
@@ -115,7 +121,7 @@ def test_a_loss_that_is_not_finite_ends_training_with_field_and_update_named():
 def test_a_gradient_that_is_not_finite_ends_training_before_it_can_be_saved():
     ppo = make()
     next_features = fill(ppo, LineEnv(4), 3)
-    ppo.network.log_std.register_hook(lambda gradient: gradient * float("inf"))
+    ppo.network.distribution.log_std.register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(SpecError, match="the gradient of update 0 is not finite"):
         ppo.update(next_features, 1.0)
 
@@ -131,7 +137,7 @@ def test_state_goes_on_exactly_and_refuses_what_does_not_fit():
     one, other = first.get_state(), second.get_state()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert int(one["updates"]) == 2
-    with pytest.raises(ValueError, match=r"network\.log_std"):
-        second.set_state({name: t for name, t in one.items() if name != "network.log_std"})
-    with pytest.raises(ValueError, match=r"network\.log_std is torch\.float64"):
-        second.set_state(one | {"network.log_std": one["network.log_std"].double()})
+    with pytest.raises(ValueError, match=r"network\.distribution\.log_std"):
+        second.set_state({name: t for name, t in one.items() if name != "network.distribution.log_std"})
+    with pytest.raises(ValueError, match=r"network\.distribution\.log_std is torch\.float64"):
+        second.set_state(one | {"network.distribution.log_std": one["network.distribution.log_std"].double()})

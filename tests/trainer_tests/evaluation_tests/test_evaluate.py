@@ -67,7 +67,7 @@ def test_a_level_that_nobody_played_is_an_error():
 
 
 def test_a_policy_without_success_has_no_mean_time():
-    scores = evaluate(lambda env, _: torch.tensor([[-1.0, 0.0]]).expand(env.num_envs, 2), SPEC, 0, "test", 5)
+    scores = evaluate(lambda env, *_: torch.tensor([[-1.0, 0.0]]).expand(env.num_envs, 2), SPEC, 0, "test", 5)
     assert math.isnan(scores.mean_seconds)
     assert scores.timeout == Rate(5, 5)
     assert scores.to_wire()["meanSeconds"] is None
@@ -82,7 +82,7 @@ def test_sums_over_ranks_are_what_is_scored():
 
 
 def test_a_policy_acts_on_features():
-    def to_the_goal(features):  # turn towards the goal's bearing and drive
+    def to_the_goal(features, begins):  # turn towards the goal's bearing and drive
         return torch.stack([features[:, 2], features[:, 3] * 2], dim=1)
 
     assert evaluate(trained(to_the_goal), SPEC, 0, "test", 20).success.value > 0.9
@@ -102,3 +102,15 @@ def test_the_table_shows_rates_with_intervals():
         console.print(score_table({"policy": scores}, "ten levels"))
     assert "80.0 (49.0–94.3)" in capture.get()
     assert "0.700" in capture.get()
+
+
+def test_a_policy_is_told_where_episodes_begin():
+    told = []
+
+    def remember(features, begins):
+        told.append(begins.clone())
+        return torch.tensor([[-1.0, 0.0]]).expand(len(features), 2)  # stands still until the time is up
+
+    play(trained(remember), SPEC, 0, "test", 4, 2, 0, 1, 1)
+    assert [k for k, begins in enumerate(told) if begins.any()] == [0, 60]
+    assert told[0].all() and told[60].all()

@@ -23,6 +23,8 @@ def test_a_picture_has_the_robot_and_the_goal_where_they_are():
 def test_episodes_are_framed_by_how_they_ended():
     image = draw_episodes(BASELINES["astar"](), SPEC, 0, levels=2, columns=2, pixels=100)
     assert image.getpixel((1, 1)) == FRAME[True]
-    still = draw_episodes(lambda env, _: BASELINES["go-straight"]()(env, _) * 0 - 1, SPEC, 0, levels=1, pixels=100)
+    still = draw_episodes(
+        lambda env, *rest: BASELINES["go-straight"]()(env, *rest) * 0 - 1, SPEC, 0, levels=1, pixels=100
+    )
     assert still.getpixel((1, 1)) == FRAME[False]
     assert image.width > still.width + BORDER

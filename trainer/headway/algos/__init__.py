@@ -14,19 +14,25 @@ from headway.envs.protocol import ActionSpace, FeatureLayout
 from headway.networks import build_actor_critic
 from headway.parallel import Group
 
+Builder = Callable[[TrainSpec, FeatureLayout, ActionSpace, Group, torch.device, int], Algorithm]
 
-def _ppo(spec: TrainSpec, layout: FeatureLayout, actions: ActionSpace, group: Group) -> Algorithm:
+
+def _ppo(
+    spec: TrainSpec, layout: FeatureLayout, actions: ActionSpace, group: Group, device: torch.device, threads: int
+) -> Algorithm:
     assert spec.algo.ppo is not None
-    network = build_actor_critic(spec.network, layout.size, actions.size, spec.seed)
+    network = build_actor_critic(spec.network, spec.algo, layout, actions, spec.seed).to(device)
     num_envs = spec.num_envs // group.world_size
-    env_index = torch.arange(num_envs) + group.rank * num_envs
-    return PPO(spec.algo.ppo, network, layout.size, env_index, spec.seed, group)
+    env_index = torch.arange(num_envs, device=device) + group.rank * num_envs
+    return PPO(spec.algo.ppo, network, layout, actions, env_index, spec.seed, group, threads)
 
 
-ALGORITHMS: Final[dict[str, Callable[[TrainSpec, FeatureLayout, ActionSpace, Group], Algorithm]]] = {"ppo": _ppo}
+ALGORITHMS: Final[dict[str, Builder]] = {"ppo": _ppo}
 
 
-def build_algorithm(spec: TrainSpec, layout: FeatureLayout, actions: ActionSpace, group: Group) -> Algorithm:
-    """Build the algorithm that the spec names, for this rank's share of the environments."""
+def build_algorithm(
+    spec: TrainSpec, layout: FeatureLayout, actions: ActionSpace, group: Group, device: torch.device, threads: int
+) -> Algorithm:
+    """Build the algorithm that the spec names, for this rank's share of the environments, with its CPU threads."""
     kind, _ = spec.algo.chosen()
-    return ALGORITHMS[kind](spec, layout, actions, group)
+    return ALGORITHMS[kind](spec, layout, actions, group, device, threads)

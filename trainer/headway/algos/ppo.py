@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from typing import Final, TypeVar
 
 import torch
 from headway_api.algo_spec import Ppo
@@ -12,46 +16,87 @@ from torch import Tensor
 from headway import randomness
 from headway.algos.protocol import Featurise
 from headway.algos.rollout import Rollout
-from headway.envs.protocol import Step
+from headway.algos.state import flat_adam_state, restore
+from headway.envs.protocol import ActionSpace, FeatureLayout, Step
 from headway.errors import SpecError
-from headway.networks import ActorCritic, gaussian_entropy, gaussian_log_prob
-from headway.parallel import FlatParameters, Group
+from headway.networks import ActorCritic, Body, GreedyPolicy, load_weights
+from headway.parallel import FlatParameters, Group, Lanes
 from headway.returns import gae
 
+T = TypeVar("T")
 # What one minibatch measures; averaged over ranks behind the gradients, in the same all-reduce.
-STATISTICS: Final = ("loss/policy", "loss/value", "ppo/approx_kl", "ppo/clip_fraction")
+STATISTICS: Final = ("loss/policy", "ppo/approx_kl", "ppo/clip_fraction", "ppo/entropy", "loss/value")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A rollout to learn from, by units: what minibatches are drawn of. U units of S steps.
+
+    Without memory a unit is one step, S absent: U = T * N. With it a unit is an environment's whole rollout: U = N,
+    S = T.
+    """
+
+    features: Tensor  # [U, S, F]
+    begins: Tensor  # bool [U, S]
+    action: Tensor  # [U, S, A] or int64 [U, S]
+    log_prob: Tensor  # [U, S]: under the policy that acted
+    advantage: Tensor  # [U, S]
+    target: Tensor  # [U, S], in the critic's units
+    actor_memory: Tensor  # [U, H] before the first step
+    critic_memory: Tensor  # [U, H]
 
 
 class PPO:
     """Rollouts of T steps of N environments, then several epochs of minibatches over them."""
 
     def __init__(
-        self, spec: Ppo, network: ActorCritic, feature_size: int, env_index: Tensor, seed: int, group: Group
+        self,
+        spec: Ppo,
+        network: ActorCritic,
+        layout: FeatureLayout,
+        actions: ActionSpace,
+        env_index: Tensor,
+        seed: int,
+        group: Group,
+        threads: int = 1,
     ) -> None:
         self.spec = spec
         self.network = network
         self.group = group
         self.seed = seed
-        self.env_index = env_index  # [N] global
+        self.env_index = env_index  # [N] global, on the device that learns
         self.updates = 0
+        self.device = env_index.device
         self.flat = FlatParameters(network, extra=len(STATISTICS))
         self.optimiser = torch.optim.Adam([self.flat.value], lr=spec.learning_rate, eps=1e-5, fused=True)
-        action_size = network.log_std.numel()
-        self.rollout = Rollout(spec.rollout_steps, env_index.numel(), feature_size, action_size)
+        num_envs = env_index.numel()
+        self.rollout = Rollout(spec.rollout_steps, num_envs, layout.size, actions, self.device)
+        self.recurrent = network.memory_size > 0
+        # Memory before the rollout's first step, and the actor's now; where an episode is about to begin.
+        self.actor_memory = torch.zeros(num_envs, network.memory_size, device=self.device)  # [N, H]
+        self.critic_memory = torch.zeros_like(self.actor_memory)
+        self.memory = self.actor_memory
+        self.begins = torch.ones(num_envs, dtype=torch.bool, device=self.device)
+        self.lanes = Lanes(threads if self.device.type == "cpu" else 1)
 
     @torch.no_grad()
     def act(self, features: Tensor, step: int) -> Tensor:
         """Sample from the policy; see Algorithm.act."""
-        rollout = self.rollout
+        rollout, network = self.rollout, self.network
         if rollout.filled == 0:  # the noise of a whole rollout at once: it depends on nothing that happens in it
-            steps = torch.arange(step, step + rollout.length)
-            rollout.noise = randomness.normals(self.seed, self.env_index, steps, self.network.log_std.numel())
-        noise = rollout.noise[rollout.filled]
-        return torch.addcmul(self.network.mean(features), self.network.log_std.exp(), noise)
+            steps = torch.arange(step, step + rollout.length, device=self.device)
+            self.noise = network.distribution.noise(self.seed, self.env_index, steps)
+        rollout.begins[rollout.filled] = self.begins
+        if self.recurrent:
+            self.memory = self.memory.masked_fill(self.begins[:, None], 0.0)
+        output, self.memory = network.actor(network.prepare(features.to(self.device)), self.memory)
+        rollout.output[rollout.filled] = output
+        return network.distribution.sample(output, self.noise[rollout.filled]).to(features.device)
 
     def observe(self, features: Tensor, action: Tensor, step: Step, featurise: Featurise) -> None:
         """Take in one transition of every environment; see Algorithm.observe."""
         self.rollout.add(features, action, step, featurise)
+        self.begins = (step.terminated | step.truncated).to(self.device)
 
     def ready(self) -> bool:
         """Say whether the rollout is full."""
@@ -61,33 +106,59 @@ class PPO:
         """Learn from the rollout and empty it; see Algorithm.update."""
         anneal = fraction_left if self.spec.anneal_learning_rate else 1.0
         self.optimiser.param_groups[0]["lr"] = self.spec.learning_rate * anneal
-        batch = self._targets(next_features)
-        metrics = self._fit(batch)
+        metrics = self._fit(self._batch(next_features.to(self.device)))
+        if self.network.observation_scale is not None:  # not before: the policy that acted is the one that is improved
+            self.network.observation_scale.see(self.rollout.features.flatten(0, 1), self.group.sum_)
         self.updates += 1
         self.rollout.clear()
-        metrics["ppo/entropy"] = float(gaussian_entropy(self.network.log_std.detach()))
         metrics["ppo/learning_rate"] = self.spec.learning_rate * anneal
         return metrics
 
     @torch.no_grad()
-    def _targets(self, next_features: Tensor) -> dict[str, Tensor]:
-        """Compute advantages and value targets of the whole rollout; flatten it to rows, B = T * N."""
-        rollout, spec = self.rollout, self.spec
-        value = self.network.value(rollout.features.flatten(0, 1)).view(rollout.length, -1)  # [T, N]
-        next_value = torch.cat((value[1:], self.network.value(next_features)[None]))  # [T, N]
-        if rollout.cut:  # where the clock ended an episode, its own last observation follows, not the next episode's
-            where = torch.cat([flat_index for flat_index, _ in rollout.cut])
-            next_value.view(-1)[where] = self.network.value(torch.cat([final for _, final in rollout.cut]))
+    def _batch(self, next_features: Tensor) -> Batch:
+        """Compute advantages and value targets of the whole rollout, and lay it out by units."""
+        rollout, spec, network = self.rollout, self.spec, self.network
+        features = network.prepare(rollout.features)
+        value, next_value, memories = self._values(features, network.prepare(next_features))
         advantage, target = gae(
             rollout.reward, value, next_value, rollout.terminated, rollout.truncated, spec.gamma, spec.gae_lambda
         )
-        return {
-            "features": rollout.features.flatten(0, 1),
-            "action": rollout.action.flatten(0, 1),
-            "log_prob": gaussian_log_prob(rollout.noise.flatten(0, 1), self.network.log_std),
-            "advantage": self._normalised(advantage).flatten(),
-            "target": target.flatten(),
-        }
+        if network.value_scale is not None:
+            network.value_scale.see(target, network.critic.head, self.group.sum_)
+            mean, deviation = network.value_scale.units
+            target = (target - mean) / deviation
+        log_prob = network.distribution.log_prob(rollout.output, rollout.action)
+        rows = (features, rollout.begins, rollout.action, log_prob, self._normalised(advantage), target)
+        if self.recurrent:
+            batch = Batch(
+                *(tensor.transpose(0, 1).contiguous() for tensor in rows), self.actor_memory, self.critic_memory
+            )
+        else:
+            none = self.memory.new_zeros(advantage.numel(), 0)
+            batch = Batch(*(tensor.flatten(0, 1) for tensor in rows), none, none)
+        self.actor_memory, self.critic_memory = self.memory, memories[-1]  # before the next rollout's first step
+        return batch
+
+    def _values(self, features: Tensor, next_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values [T, N] of all steps, and of what followed before any reset; the critic's memories [T, N, H]."""
+        critic, rollout = self.network.critic, self.rollout
+        if self.recurrent:  # by environments: memory runs along time
+            parts = zip(features.chunk(2, 1), self.critic_memory.chunk(2), rollout.begins.chunk(2, 1), strict=True)
+        else:  # pieces that stay in the cache
+            parts = zip(features.chunk(8), repeat(self.critic_memory), rollout.begins.chunk(8), strict=False)
+        pieces = self.lanes.run(*(partial(_without_gradient, critic.sequence, *part) for part in parts))
+        outputs, memories = (torch.cat(list(piece), int(self.recurrent)) for piece in zip(*pieces, strict=True))
+        value = outputs.squeeze(-1)
+        last, _ = critic(next_features, memories[-1].masked_fill(self.begins[:, None], 0.0))
+        next_value = torch.cat((value[1:], last.view(1, -1)))
+        cut, finals = rollout.finals()
+        if len(cut):  # where the clock ended an episode, its own last observation follows, not the next episode's
+            final_value, _ = critic(self.network.prepare(finals), memories.flatten(0, 1)[cut])
+            next_value.view(-1)[cut] = final_value.squeeze(-1)
+        if self.network.value_scale is not None:
+            mean, deviation = self.network.value_scale.units
+            value, next_value = value * deviation + mean, next_value * deviation + mean
+        return value, next_value, memories
 
     def _normalised(self, advantage: Tensor) -> Tensor:
         """Shift and scale to mean 0 and deviation 1 over the rollouts of all ranks."""
@@ -98,17 +169,15 @@ class PPO:
         deviation = max(squares / count - mean * mean, 0.0) ** 0.5
         return (advantage - mean) / (deviation + 1e-8)
 
-    def _fit(self, batch: dict[str, Tensor]) -> dict[str, float]:
+    def _fit(self, batch: Batch) -> dict[str, float]:
         """Make the epochs of gradient steps; stop early, on all ranks alike, where the policy has moved too far."""
-        size = self.spec.minibatch_size // self.group.world_size
-        totals, steps, norms = torch.zeros(len(STATISTICS)), 0, torch.zeros(())
+        size = self.spec.minibatch_size // self.group.world_size // batch.advantage[0].numel()  # units
+        totals, steps, norms = torch.zeros_like(self.flat.extra), 0, torch.zeros((), device=self.device)
         for epoch in range(self.spec.epochs):
-            rows = len(batch["action"])
-            order = randomness.permutation(
-                rows, self.seed, self.updates, epoch, int(self.env_index[0]), self.env_index.device
-            )
+            units = len(batch.action)
+            order = randomness.permutation(units, self.seed, self.updates, epoch, int(self.env_index[0]), self.device)
             for index in order.split(size):
-                self._backward({name: tensor[index] for name, tensor in batch.items()})
+                self._backward(batch, index)
                 statistics = dict(zip(STATISTICS, self.flat.extra.tolist(), strict=True))
                 if not all(map(math.isfinite, statistics.values())):
                     raise self._diverged("loss")
@@ -121,26 +190,48 @@ class PPO:
                 steps += 1
         return self._metrics(totals, steps, norms)
 
-    def _backward(self, batch: dict[str, Tensor]) -> None:
+    def _backward(self, batch: Batch, index: Tensor) -> None:
         """Put the gradient of the minibatch's loss, and its statistics, averaged over ranks, into the flat buffer."""
-        spec, network = self.spec, self.network
-        noise = (batch["action"] - network.mean(batch["features"])) * torch.exp(-network.log_std)
-        log_ratio = gaussian_log_prob(noise, network.log_std) - batch["log_prob"]
+        self.flat.buffer.zero_()
+        statistics = self.lanes.run(
+            partial(self._improve_policy, batch, index), partial(self._improve_value, batch, index)
+        )
+        self.flat.extra.copy_(torch.cat(statistics))
+        if self.group.world_size > 1:
+            self.group.sum_(self.flat.buffer).div_(self.group.world_size)
+
+    def _improve_policy(self, batch: Batch, index: Tensor) -> Tensor:
+        """Add the policy's gradient to the flat buffer; return the first statistics."""
+        spec, distribution = self.spec, self.network.distribution
+        output = self._outputs(self.network.actor, batch, batch.actor_memory, index)
+        log_ratio = distribution.log_prob(output, batch.action[index]) - batch.log_prob[index]
         ratio = log_ratio.exp()
+        advantage = batch.advantage[index]
         # L^CLIP, equation 7: the worse of the plain and the clipped objective, so that moving farther gains nothing.
         clipped = ratio.clamp(1 - spec.clip_range, 1 + spec.clip_range)
-        policy_loss = -torch.minimum(ratio * batch["advantage"], clipped * batch["advantage"]).mean()
-        value_loss = 0.5 * (network.value(batch["features"]) - batch["target"]).square().mean()
-        entropy = gaussian_entropy(network.log_std)
-        loss = policy_loss + spec.value_coef * value_loss - spec.entropy_coef * entropy
-        self.flat.buffer.zero_()
-        loss.backward()
+        loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
+        entropy = distribution.entropy(output)
+        (loss - spec.entropy_coef * entropy).backward()
         with torch.no_grad():
             # k3 of Schulman's note "Approximating KL divergence": unbiased, and never negative.
             kl = (ratio - 1 - log_ratio).mean()
             outside = ((ratio - 1).abs() > spec.clip_range).float().mean()
-            self.flat.extra.copy_(torch.stack((policy_loss, value_loss, kl, outside)))
-            self.group.sum_(self.flat.buffer).div_(self.group.world_size)
+            return torch.stack((loss, kl, outside, entropy))
+
+    def _improve_value(self, batch: Batch, index: Tensor) -> Tensor:
+        """Add the critic's gradient to the flat buffer; return the last statistic."""
+        value = self._outputs(self.network.critic, batch, batch.critic_memory, index).squeeze(-1)
+        loss = 0.5 * (value - batch.target[index]).square().mean()
+        (self.spec.value_coef * loss).backward()
+        return loss.detach()[None]
+
+    def _outputs(self, body: Body, batch: Batch, memory: Tensor, index: Tensor) -> Tensor:
+        """Outputs [B, O] of units, or [B, S, O] of sequences."""
+        features = batch.features.index_select(0, index)
+        if not self.recurrent:
+            return body(features, memory)[0]
+        outputs, _ = body.sequence(features.transpose(0, 1), memory[index], batch.begins[index].T)
+        return outputs.transpose(0, 1)
 
     def _diverged(self, what: str) -> SpecError:
         """Return the user's error: from a checkpoint training would diverge again, bit for bit, so it is permanent."""
@@ -156,37 +247,44 @@ class PPO:
             "ppo/gradient_steps": float(steps),
         }
 
-    @torch.no_grad()
-    def policy(self, features: Tensor) -> Tensor:
-        """Mean action, clipped to [-1, 1]; see Algorithm.policy."""
-        return self.network.mean(features).clamp(-1.0, 1.0)
+    def policy(self) -> GreedyPolicy:
+        """See Algorithm.policy."""
+        return GreedyPolicy(self.network)
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """See Algorithm.load_weights."""
+        load_weights(self.network, weights)
 
     def get_state(self) -> dict[str, Tensor]:
         """Networks, Adam's moments and the count of updates. Complete between an update and the next `observe`."""
-        state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        return state | self._adam_state() | {"updates": torch.tensor(self.updates)}
+        return {name: tensor.cpu() for name, tensor in self._state().items()}
 
     def set_state(self, state: dict[str, Tensor]) -> None:
         """Go on where `get_state` was called; see Algorithm.set_state."""
-        mine = self.get_state()
-        if mine.keys() != state.keys():
-            raise ValueError(f"these tensors are missing or not known: {sorted(mine.keys() ^ state.keys())}")
-        for name, tensor in state.items():
-            if tensor.shape != mine[name].shape or tensor.dtype != mine[name].dtype:
-                expected = f"{mine[name].dtype} {[*mine[name].shape]}"
-                raise ValueError(f"{name} is {tensor.dtype} {[*tensor.shape]}, not {expected}")
-        for name, tensor in state.items():
-            mine[name].copy_(tensor)  # in place: memory keeps its alignment, on which the kernels' rounding may depend
+        restore(self._state(), state)
         self.updates = int(state["updates"])
         self.rollout.clear()
 
-    def _adam_state(self) -> dict[str, Tensor]:
-        """Adam's own tensors, which it makes at its first step; made here if that has not come yet."""
-        flat = self.flat.value
-        if not self.optimiser.state[flat]:
-            self.optimiser.state[flat] = {
-                "step": torch.zeros(()),
-                "exp_avg": torch.zeros_like(flat.data),
-                "exp_avg_sq": torch.zeros_like(flat.data),
-            }
-        return {f"optimiser.{name}": tensor for name, tensor in self.optimiser.state[flat].items()}
+    def get_env_state(self) -> dict[str, Tensor]:
+        """Memory, and where episodes are about to begin; nothing without memory. See Algorithm.get_env_state."""
+        return {name: tensor.cpu() for name, tensor in self._env_state().items()}
+
+    def set_env_state(self, state: dict[str, Tensor]) -> None:
+        """See Algorithm.set_env_state."""
+        restore(self._env_state(), state)
+
+    def _state(self) -> dict[str, Tensor]:
+        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        adam = {f"optimiser.{name}": t for name, t in flat_adam_state(self.optimiser, self.flat.value).items()}
+        return network | adam | {"updates": torch.tensor(self.updates)}
+
+    def _env_state(self) -> dict[str, Tensor]:
+        if not self.recurrent:
+            return {}
+        return {"actor_memory": self.actor_memory, "critic_memory": self.critic_memory, "begins": self.begins}
+
+
+def _without_gradient(function: Callable[..., T], *arguments: Tensor) -> T:
+    """Call in a thread that has its own idea of whether gradients are wanted."""
+    with torch.no_grad():
+        return function(*arguments)

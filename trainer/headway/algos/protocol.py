@@ -13,6 +13,18 @@ from headway.envs.protocol import Observation, Step
 Featurise = Callable[[Observation], Tensor]
 
 
+class Policy(Protocol):
+    """Acts without exploring. With a memory it keeps it from call to call, a row for each environment."""
+
+    def __call__(self, features: Tensor, begins: Tensor) -> Tensor:
+        """Return actions, float32 [N, A] in [-1, 1] or int64 [N], for features [N, F].
+
+        `begins` bool [N] says where these are the first features of an episode: nothing is remembered there. A first
+        call has it true everywhere.
+        """
+        ...
+
+
 class Algorithm(Protocol):
     """Collects what it needs from steps that the loop makes, and learns when it has enough.
 
@@ -20,7 +32,7 @@ class Algorithm(Protocol):
     """
 
     def act(self, features: Tensor, step: int) -> Tensor:
-        """Explore: actions [N, A] for features [N, F]; noise is a function of (seed, global index, step)."""
+        """Explore: float32 [N, A] or int64 [N] for features [N, F]; noise depends on (seed, global index, step)."""
         ...
 
     def observe(self, features: Tensor, action: Tensor, step: Step, featurise: Featurise) -> None:
@@ -35,8 +47,12 @@ class Algorithm(Protocol):
         """Learn; return metrics, the same on every rank. `fraction_left` of totalSteps drives annealing."""
         ...
 
-    def policy(self, features: Tensor) -> Tensor:
-        """Act without exploring: [N, A]."""
+    def policy(self) -> Policy:
+        """Return the present policy, with a memory of its own."""
+        ...
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Begin with another run's network: its `network.*` without the prefix. Raises ValueError with what differs."""
         ...
 
     def get_state(self) -> dict[str, Tensor]:
@@ -45,4 +61,12 @@ class Algorithm(Protocol):
 
     def set_state(self, state: dict[str, Tensor]) -> None:
         """Go on exactly where `get_state` was called. Raises ValueError if names, shapes or types differ."""
+        ...
+
+    def get_env_state(self) -> dict[str, Tensor]:
+        """What else the future depends on and belongs to this rank's environments: [N, ...] each."""
+        ...
+
+    def set_env_state(self, state: dict[str, Tensor]) -> None:
+        """Go on exactly where `get_env_state` was called; see `set_state`."""
         ...

@@ -6,21 +6,26 @@ import torch
 from torch import Tensor
 
 from headway.algos.protocol import Featurise
-from headway.envs.protocol import Step
+from headway.envs.protocol import ActionSpace, Step
 
 
 class Rollout:
-    """T steps of N environments: F features, A action entries."""
+    """T steps of N environments on one device: F features, A action entries or choices."""
 
-    def __init__(self, length: int, num_envs: int, feature_size: int, action_size: int) -> None:
+    def __init__(
+        self, length: int, num_envs: int, feature_size: int, actions: ActionSpace, device: torch.device
+    ) -> None:
         self.length = length  # T
         self.filled = 0
-        self.features = torch.zeros(length, num_envs, feature_size)  # [T, N, F]
-        self.action = torch.zeros(length, num_envs, action_size)  # [T, N, A]: as sampled, before any clipping
-        self.noise = torch.zeros(length, num_envs, action_size)  # [T, N, A]: standard normal, what made `action`
-        self.reward = torch.zeros(length, num_envs)  # [T, N]
-        self.terminated = torch.zeros(length, num_envs, dtype=torch.bool)  # [T, N]
-        self.truncated = torch.zeros(length, num_envs, dtype=torch.bool)  # [T, N]
+        rows = (length, num_envs)
+        self.features = torch.zeros(*rows, feature_size, device=device)  # [T, N, F]
+        self.output = torch.zeros(*rows, actions.size, device=device)  # [T, N, A]: the policy's, what actions came from
+        shape, kind = (rows, torch.int64) if actions.discrete else ((*rows, actions.size), torch.float32)
+        self.action = torch.zeros(shape, dtype=kind, device=device)  # [T, N, A] before any clipping, or [T, N] choices
+        self.reward = torch.zeros(rows, device=device)  # [T, N]
+        self.terminated = torch.zeros(rows, dtype=torch.bool, device=device)  # [T, N]
+        self.truncated = torch.zeros(rows, dtype=torch.bool, device=device)  # [T, N]
+        self.begins = torch.zeros(rows, dtype=torch.bool, device=device)  # [T, N]: an episode's first step
         self.cut: list[tuple[Tensor, Tensor]] = []  # (indices into [T * N], final features [k, F]) of truncated steps
 
     def add(self, features: Tensor, action: Tensor, step: Step, featurise: Featurise) -> None:
@@ -34,8 +39,16 @@ class Rollout:
         cut = step.truncated[step.final_rows]  # bool [K]
         if bool(cut.any()):
             final = featurise({name: tensor[cut] for name, tensor in step.final_observation.items()})
-            self.cut.append((step.final_rows[cut] + t * features.shape[0], final.clone()))
+            rows = step.final_rows[cut] + t * features.shape[0]
+            self.cut.append((rows.to(self.reward.device), final.to(self.reward.device, copy=True)))
         self.filled += 1
+
+    def finals(self) -> tuple[Tensor, Tensor]:
+        """Indices [K] into [T * N] of truncated steps and their final features [K, F]; K may be 0."""
+        if not self.cut:
+            return self.begins.new_zeros(0, dtype=torch.int64), self.features.new_zeros(0, self.features.shape[-1])
+        rows, finals = zip(*self.cut, strict=True)
+        return torch.cat(rows), torch.cat(finals)
 
     def clear(self) -> None:
         """Make room for the next rollout; its memory is written over."""

@@ -19,16 +19,17 @@ from headway.envs.planners.vfh import SECTORS, vfh_all
 from headway.envs.protocol import Observation
 
 MAP_METERS, MAP_MARGIN = 20.0, 4.0  # how far from an episode's beginning a planner's own map reaches, and beyond a goal
-# What evaluation drives: actions float32 [N, A] for the environment's present observation.
-Actor = Callable[[NavVectorEnv, Observation], Tensor]
+# What evaluation drives: the action for the environment's present observation; bool [N] says where an episode begins
+# with it, so that whoever remembers something forgets it there.
+Actor = Callable[[NavVectorEnv, Observation, Tensor], Tensor]
 
 
-def trained(policy: Callable[[Tensor], Tensor]) -> Actor:
-    """Wrap a function from features [N, F] to actions [N, A], such as `Algorithm.policy`."""
+def trained(policy: Callable[[Tensor, Tensor], Tensor]) -> Actor:
+    """Wrap a policy of features [N, F] and of where episodes begin, bool [N], such as `Algorithm.policy()`."""
 
-    def act(env: NavVectorEnv, observation: Observation) -> Tensor:
+    def act(env: NavVectorEnv, observation: Observation, begins: Tensor) -> Tensor:
         with torch.no_grad():
-            return policy(env.features(observation))
+            return policy(env.features(observation), begins)
 
     return act
 
@@ -39,7 +40,7 @@ class Expert:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __call__(self, env: NavVectorEnv, observation: Observation) -> Tensor:
+    def __call__(self, env: NavVectorEnv, observation: Observation, begins: Tensor) -> Tensor:
         """Actions [N, 2]."""
         return env.expert(self._name)
 
@@ -49,7 +50,7 @@ class _FromScan(ABC):
 
     _env: NavVectorEnv | None = None
 
-    def __call__(self, env: NavVectorEnv, observation: Observation) -> Tensor:
+    def __call__(self, env: NavVectorEnv, observation: Observation, begins: Tensor) -> Tensor:
         """Actions [N, 2]."""
         if self._env is not env:
             self._env = env

@@ -93,9 +93,10 @@ def play(
     observation = env.reset()
     travelled = torch.zeros(slots, dtype=torch.float64)
     shortest = env.shortest_path_meters(level < levels)
+    ended = torch.ones(slots, dtype=torch.bool)
     while bool((level < levels).any()):
         before = observation["achieved_goal"]
-        step = env.step(actor(env, observation))
+        step = env.step(actor(env, observation, ended))
         after = step.observation["achieved_goal"].clone()
         after[step.final_rows] = step.final_observation["achieved_goal"]
         travelled += torch.linalg.vector_norm(after - before, dim=1)

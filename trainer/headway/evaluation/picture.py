@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from headway_api.train_spec import TrainSpec
 from PIL import Image
 
@@ -26,14 +27,15 @@ def draw_episodes(
     trails: list[list[tuple[float, float]]] = [[] for _ in range(levels)]
     scenes: list[Level] = [env.level(i) for i in range(levels)]
     won: dict[int, bool] = {}
+    begins = torch.ones(levels, dtype=torch.bool)
     while len(won) < levels:
         for i in set(range(levels)) - set(won):
             scenes[i] = env.level(i)
             trails[i].append(scenes[i].robot[:2])
-        step = env.step(actor(env, observation))
+        step = env.step(actor(env, observation, begins))
         for i in step.episodes.ended.nonzero().flatten().tolist():
             won.setdefault(i, bool(step.episodes.success[i]))
-        observation = step.observation
+        observation, begins = step.observation, step.episodes.ended
     return tile([framed(render(scenes[i], trails[i], pixels), won[i]) for i in range(levels)], columns)
 
 

@@ -82,3 +82,13 @@ def check_divisible(spec: TrainSpec, world_size: int) -> None:
     for field, total in totals.items():
         if total % world_size:
             raise SpecError(field, total, f"does not divide by {world_size} ranks: choose a multiple of {world_size}")
+    ppo = spec.algo.ppo
+    if ppo is not None and spec.network.gru is not None:  # its minibatches are whole environments
+        environments = ppo.minibatch_size // ppo.rollout_steps
+        if environments % world_size:
+            fix = f"holds {environments} environments' rollouts, which do not divide by {world_size} ranks: choose a "
+            raise SpecError(
+                "train.algo.ppo.minibatchSize",
+                ppo.minibatch_size,
+                fix + f"multiple of {ppo.rollout_steps * world_size}",
+            )

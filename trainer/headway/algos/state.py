@@ -1,0 +1,32 @@
+"""The state of a learning algorithm as named tensors: what algorithms share to give it and to take it back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def flat_adam_state(optimiser: torch.optim.Adam, flat: nn.Parameter) -> dict[str, Tensor]:
+    """Return Adam's own tensors for its one parameter; made here if its first step has not come yet."""
+    if not optimiser.state[flat]:
+        optimiser.state[flat] = {
+            "step": torch.zeros((), device=flat.device),
+            "exp_avg": torch.zeros_like(flat.data),
+            "exp_avg_sq": torch.zeros_like(flat.data),
+        }
+    return dict(optimiser.state[flat])
+
+
+def restore(mine: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+    """Copy `state` into the tensors `mine`. Raises ValueError, having changed nothing, if they do not fit.
+
+    In place: memory keeps its alignment, on which the kernels' rounding may depend.
+    """
+    if mine.keys() != state.keys():
+        raise ValueError(f"these tensors are missing or not known: {sorted(mine.keys() ^ state.keys())}")
+    for name, tensor in state.items():
+        if tensor.shape != mine[name].shape or tensor.dtype != mine[name].dtype:
+            expected = f"{mine[name].dtype} {[*mine[name].shape]}"
+            raise ValueError(f"{name} is {tensor.dtype} {[*tensor.shape]}, not {expected}")
+    for name, tensor in state.items():
+        mine[name].copy_(tensor)
