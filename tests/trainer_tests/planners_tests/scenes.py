@@ -105,11 +105,11 @@ def drive(env: NavVectorEnv, actor: Actor | str) -> list[str]:
     """Let the first episodes end; return how each did: success, collision or timeout."""
     act = BASELINES[actor]() if isinstance(actor, str) else actor
     results: list[str] = [""] * env.num_envs
-    observation = env._observation()
+    observation, begins = env._observation(), torch.ones(env.num_envs, dtype=torch.bool)
     while "" in results:
-        step = env.step(act(env, observation))
+        step = env.step(act(env, observation, begins))
         for i in step.final_rows.tolist():
             success, collision = bool(step.episodes.success[i]), bool(step.episodes.collision[i])
             results[i] = results[i] or ("success" if success else "collision" if collision else "timeout")
-        observation = step.observation
+        observation, begins = step.observation, step.episodes.ended
     return results

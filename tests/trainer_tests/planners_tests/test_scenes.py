@@ -1,6 +1,7 @@
 """What each planner must do, and what it must not be able to do, in scenes drawn by hand."""
 
 import pytest
+import torch
 from headway.evaluation import BASELINES
 from trainer_tests.planners_tests.scenes import BLOCK, POCKET, ROOM, drive, scene
 
@@ -29,11 +30,11 @@ def test_the_potential_field_hits_nothing_but_stands_still_in_a_pocket(tmp_path)
 @pytest.mark.parametrize("name", FROM_SCAN)
 def test_who_sees_a_scan_acts_on_the_observation_alone(tmp_path, name):
     env = scene(tmp_path, BLOCK, HEADINGS)
-    observation = env.reset()
-    expected = BASELINES[name]()(env, observation)
+    observation, begins = env.reset(), torch.ones(env.num_envs, dtype=torch.bool)
+    expected = BASELINES[name]()(env, observation, begins)
     env.arrays.robot[:] = 1.0  # the truth is of no use to it
     env.arrays.maps[:] = 0
-    assert (BASELINES[name]()(env, observation) == expected).all()
+    assert (BASELINES[name]()(env, observation, begins) == expected).all()
 
 
 @pytest.mark.parametrize("name", ["dwa", "astar"])
