@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headway_api.progress import Progress
+from headway_api.curriculum_spec import Gate
+from headway_api.progress import CurriculumProgress, Progress
 from headway_api.training_run import TrainingRun
 
 from headway.units import count, percent, short_duration
@@ -23,14 +24,19 @@ class View:
     saving: bool = False
 
     @property
+    def curriculum(self) -> CurriculumProgress | None:
+        """Where the run stands in its curriculum."""
+        return self.progress.curriculum if self.progress else None
+
+    @property
     def stage_name(self) -> str:
         """Name of the present stage."""
-        return self.progress.curriculum.stage_name if self.progress and self.progress.curriculum else ""
+        return self.curriculum.stage_name if self.curriculum else ""
 
     @property
     def stage(self) -> int:
         """Number of the present stage, from 1."""
-        return self.progress.curriculum.stage if self.progress and self.progress.curriculum else 1
+        return self.curriculum.stage if self.curriculum else 1
 
     @property
     def stages(self) -> list[str]:
@@ -38,19 +44,31 @@ class View:
         return [stage.name for stage in self.run.spec.train.curriculum.stages]
 
     @property
-    def gate(self) -> float:
-        """Success rate that the present stage's gate wants."""
-        return self.run.spec.train.curriculum.stages[self.stage - 1].gate.success_rate
+    def gate(self) -> Gate:
+        """What the present stage's gate wants."""
+        return self.run.spec.train.curriculum.stages[self.stage - 1].gate
 
     @property
     def passed(self) -> bool:
-        """Say whether every gate has passed."""
-        return bool(self.progress and self.progress.curriculum and self.progress.curriculum.passed)
+        """Say whether the last gate has passed."""
+        return bool(self.curriculum and self.curriculum.passed)
+
+    @property
+    def behind(self) -> int:
+        """Number of the last stage that is behind the run, 0: none. A manual schedule has no stages before its own."""
+        if self.passed:
+            return self.stage
+        return 0 if self.run.spec.train.curriculum.schedule.manual else self.stage - 1
+
+    @property
+    def demotions(self) -> int:
+        """How often the run was led back."""
+        return self.curriculum.demotions if self.curriculum else 0
 
     @property
     def success(self) -> float | None:
         """Success rate over the gate's window; None while no episode has ended."""
-        return self.progress.curriculum.success_rate if self.progress and self.progress.curriculum else None
+        return self.curriculum.success_rate if self.curriculum else None
 
     @property
     def sure(self) -> float:
@@ -60,8 +78,7 @@ class View:
     @property
     def episodes(self) -> tuple[int, int]:
         """Episodes in the gate's window, and how many it needs."""
-        wanted = self.run.spec.train.curriculum.stages[self.stage - 1].gate.episodes
-        return int(self.metric("curriculum/gate_episodes") or 0), wanted
+        return int(self.metric("curriculum/gate_episodes") or 0), self.gate.episodes
 
     def metric(self, name: str) -> float | None:
         """Return a metric of the newest report."""
@@ -69,13 +86,21 @@ class View:
 
 
 def gate_words(view: View) -> str:
-    """Say how the gate stands: `success 71 %, surely 68 %, of 80 %`."""
-    if view.success is None:
-        return f"gate {percent(view.gate)}"
-    have, want = view.episodes
-    if have < want:
-        return f"gate {percent(view.gate)} · {count(have)} of {count(want)} episodes"
-    return f"gate {percent(view.gate)} · surely {percent(view.sure)}"
+    """Say how the gate stands: `gate 80 % · surely 68 %`, and so on for everything that it asks for."""
+    gate, (have, want) = view.gate, view.episodes
+    full = have >= want and view.success is not None
+    words = []
+    if gate.success_rate > 0:
+        words += [f"gate {percent(gate.success_rate)}", *([f"surely {percent(view.sure)}"] if full else [])]
+    if gate.collision_rate < 1:
+        bound = f", surely {percent(view.metric('curriculum/gate_collision_bound') or 0.0)}" if full else ""
+        words.append(f"collisions at most {percent(gate.collision_rate)}{bound}")
+    if gate.reward is not None:
+        mean = view.curriculum.reward if view.curriculum else None
+        words.append(f"reward {gate.reward:g}" + ("" if mean is None else f", now {mean:.2f}"))
+    if view.success is not None and not full:
+        words.append(f"{count(have)} of {count(want)} episodes")
+    return " · ".join(words)
 
 
 def figures(view: View) -> list[str]:
@@ -89,6 +114,8 @@ def figures(view: View) -> list[str]:
         words.append(f"reward {reward:.2f}")
     if (collisions := view.metric("episodes/collision_rate")) is not None:
         words.append(f"collisions {percent(collisions)}")
+    if view.demotions:
+        words.append(f"{view.demotions} demotion{'s' if view.demotions > 1 else ''}")
     return words
 
 
@@ -103,7 +130,8 @@ def plain_line(view: View) -> str:
         return f"{clock}  {STARTING}"
     if view.saving:
         return f"{clock}  saving"
-    success = "" if view.success is None else f"success {percent(view.success)}, "
+    success = "" if view.success is None else f"success {percent(view.success)}"
+    rates = ", ".join(filter(None, [success, gate_words(view)]))
     where = f"stage {view.stage}/{len(view.stages)} {view.stage_name}"
     steps = f"step {count(view.progress.step)} of {count(view.progress.total_steps)} ({view.progress.percent} %)"
-    return "  ".join([clock, where, success + gate_words(view), steps, *figures(view)])
+    return "  ".join([clock, where, rates, steps, *figures(view)])

@@ -1,7 +1,8 @@
 """A `headway worker` of one rank that trains without learning: stages pass on schedule, saved state is one number.
 
 The reporter and the trackers are real; launcher and rank are not here (worker_tests has them), since they would load
-torch each time. FAKE_UPDATE_S slows it down, FAKE_FAIL_AT names the update at which it raises.
+torch each time. FAKE_UPDATE_S slows it down, FAKE_FAIL_AT names the update at which it raises, FAKE_DEMOTES leads it
+back to the first stage once.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from itertools import pairwise
 from pathlib import Path
 
 from headway.errors import UserError
@@ -36,13 +38,14 @@ def train(spec, run, stop, report):
         update = json.loads(saved.read_text())["update"]
         tracker.resume(update * STEPS, {})
     names, last = [stage.name for stage in spec.curriculum.stages], CheckpointRef(0, saved, time.time())
-    total = min(spec.total_steps // STEPS, len(names) * UPDATES_A_STAGE)
+    course = [0, 1, 0, 1] if os.environ.get("FAKE_DEMOTES") else list(range(len(names)))  # stages, one after another
+    total = min(spec.total_steps // STEPS, len(course) * UPDATES_A_STAGE)
     if os.environ.get("FAKE_REFUSES"):
         raise UserError("train.env.nav.lidar.beams: 5: does not fit the checkpoint: give 36")
     while update < total:
         if str(update) == os.environ.get("FAKE_FAIL_AT"):
             raise RuntimeError("the loss is not finite")
-        stage, share = divmod(update, UPDATES_A_STAGE)
+        stage, share = course[update // UPDATES_A_STAGE], update % UPDATES_A_STAGE
         time.sleep(float(os.environ.get("FAKE_UPDATE_S", "0.01")))
         update += 1
         rate = 0.5 + 0.05 * share
@@ -60,14 +63,16 @@ def train(spec, run, stop, report):
             saved.parent.mkdir(parents=True, exist_ok=True)
             saved.write_text(json.dumps({"update": update}))
             last = CheckpointRef(update * STEPS, saved, time.time())
-        where = min(update // UPDATES_A_STAGE, len(names) - 1)
+        at = min(update // UPDATES_A_STAGE, len(course) - 1)
+        where = course[at]
         progress = CurriculumProgress(
             stage=where + 1,
             stage_name=names[where],
             stages=len(names),
             success_rate=rate,
             episodes_in_stage=1000,
-            passed=update == len(names) * UPDATES_A_STAGE,
+            demotions=sum(later < earlier for earlier, later in pairwise(course[: at + 1])),
+            passed=update == len(course) * UPDATES_A_STAGE,
         )
         report(ProgressSnapshot(update, update * STEPS, spec.total_steps, 500.0, metrics, progress, last))
         if leave:

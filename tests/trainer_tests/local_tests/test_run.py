@@ -78,6 +78,14 @@ def test_a_run_goes_through_its_stages_and_says_what_comes_next(headway):
     assert run.status().progress.step == 20000
 
 
+def test_a_run_that_is_led_back_says_so_and_says_again_what_it_passes(headway):
+    code, said = headway(FAKE_DEMOTES="1", FAKE_UPDATE_S="0.1").wait()
+    assert code == 0
+    assert said.count("✓ stage 1/2 empty passed with 95 % success") == 2
+    assert said.count("↓ back to stage 1/2 empty: the success rate fell too low") == 1
+    assert "2 of 2 stages passed in 40,000 steps" in said
+
+
 def test_a_run_that_begins_anew_announces_its_stages_again(headway):
     headway().wait()
     code, said = headway("--resume", "never").wait()

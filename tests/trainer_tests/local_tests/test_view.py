@@ -1,6 +1,5 @@
-from headway.local.history import StagePassed, stage_line
 from headway.local.screens import BAR, PlainScreen, bar, render
-from headway.view import SAVING, View, plain_line
+from headway.view import SAVING, View, gate_words, plain_line
 from headway_api.progress import CurriculumProgress, Progress
 from rich.console import Console
 from trainer_tests.local_tests.test_document import MINIMAL, run
@@ -54,9 +53,36 @@ def test_before_any_episode_has_ended_there_is_a_gate_and_no_success():
     assert "empty  gate 90 %  step" in line
 
 
-def test_a_stage_that_was_passed_in_one_line():
-    passed = StagePassed("empty", at_step=9000, steps=9000, seconds=75.0, success_rate=0.934)
-    assert stage_line(passed, 1, 2) == "stage 1/2 empty passed with 93 % success: 9,000 steps, 1m15s"
+def gated(gate, **curriculum_fields):
+    """A run whose second stage has this gate."""
+    stages = [STAGES[0], STAGES[1] | {"gate": gate}]
+    made = run(train=MINIMAL["spec"]["train"] | {"curriculum": {"stages": stages}, "totalSteps": 40000})
+    fields = {"stage": 2, "stage_name": "sparse", "stages": 2, "success_rate": 0.71, "episodes_in_stage": 1200}
+    metrics = progress().metrics | {"curriculum/gate_collision_bound": 0.034}
+    return View(made, 1.0, progress(curriculum=CurriculumProgress(**fields | curriculum_fields), metrics=metrics))
+
+
+def test_a_gate_on_collisions_and_reward_shows_both():
+    words = gate_words(gated({"successRate": 0.8, "collisionRate": 0.05, "reward": 1.5}, reward=1.25))
+    assert words == "gate 80 % · surely 68 % · collisions at most 5 %, surely 3 % · reward 1.5, now 1.25"
+
+
+def test_a_gate_on_reward_alone_says_nothing_of_success():
+    view = gated({"successRate": 0, "reward": -120.0}, reward=-130.5)
+    assert gate_words(view) == "reward -120, now -130.50"
+    assert "┃" not in drawn(view)[1]  # there is no rate to be reached
+
+
+def test_demotions_are_counted_once_there_are_any():
+    assert "demotion" not in plain_line(gated({}))
+    assert plain_line(gated({}, demotions=1)).endswith("collisions 12 %  1 demotion")
+    assert plain_line(gated({}, demotions=2)).endswith("2 demotions")
+
+
+def test_a_manual_schedule_has_left_no_stage_behind():
+    manual = {"stages": STAGES, "schedule": {"manual": {"stage": "sparse"}}}
+    view = View(run(train=MINIMAL["spec"]["train"] | {"curriculum": manual}), 75.0, progress())
+    assert drawn(view)[0] == " ○ empty   ◐ sparse   1m15s"
 
 
 def drawn(view, width=100):

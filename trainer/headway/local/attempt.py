@@ -57,7 +57,8 @@ class Attempt:
         self._reported = 0.0  # when that was
         self._slowest = 0.0  # seconds from one update to the next, at most
         anew = run.spec.checkpoint.resume == "never"  # the rows that are still there are of another life
-        self._passed = 0 if anew else len(self._stages_passed(all_passed=False))  # announced, or further back
+        self._passed = 0 if anew else self._last_passed(all_passed=False)  # number of the stage announced last
+        self._demotions: int | None = None  # announced, or before this attempt
         self._saving = False
         self._write()
         self._child = Child(folder, self.run, self.number, lock)
@@ -107,14 +108,24 @@ class Attempt:
             self._write()
 
     def _announce(self, screen: Screen) -> None:
-        """Say which stages have been passed since the last look."""
+        """Say which stages have been passed or lost since the last look."""
         view = self.view()
-        if view.progress is None or view.stage - 1 + view.passed <= self._passed:
+        if view.progress is None:
             return
-        passed = self._stages_passed(view.passed)
-        for number, stage in enumerate(passed[self._passed :], start=self._passed + 1):
-            screen.say(f" ✓ {stage_line(stage, number, len(view.stages))}", "green")
-        self._passed = max(self._passed, len(passed))
+        if self._demotions is not None and view.demotions > self._demotions:
+            where = f"stage {view.stage}/{len(view.stages)} {view.stage_name}"
+            screen.say(f" ↓ back to {where}: the success rate fell too low", "yellow")
+            self._passed = min(self._passed, view.behind)
+        self._demotions = view.demotions
+        if view.behind <= self._passed:
+            return
+        for stage in self._stages_passed(view.passed):
+            if stage.number > self._passed:
+                screen.say(f" ✓ {stage_line(stage, self.run.spec.train.curriculum)}", "green")
+                self._passed = stage.number
+
+    def _last_passed(self, all_passed: bool) -> int:
+        return max((stage.number for stage in self._stages_passed(all_passed)), default=0)
 
     def _stages_passed(self, all_passed: bool) -> list[StagePassed]:
         stages = [stage.name for stage in self.run.spec.train.curriculum.stages]

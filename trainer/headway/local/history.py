@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from headway_api.curriculum_spec import Curriculum
+
 from headway.units import count, percent, short_duration
 
 
@@ -15,6 +17,7 @@ from headway.units import count, percent, short_duration
 class StagePassed:
     """One stage that is behind the run."""
 
+    number: int  # of the stage, from 1
     name: str
     at_step: int  # environment step of the update that passed its gate
     steps: int  # spent in it
@@ -26,12 +29,14 @@ def stages_passed(rows: Iterable[dict[str, float]], stages: Sequence[str], all_p
     """Return the stages that `rows` of metrics.jsonl show as passed; the last one counts once `all_passed`.
 
     A row's `curriculum/stage` (from 1) is the stage that its update was made in, so the last row of a stage passed it.
+    Of a demotion, the stage that the run was led back to has to be passed again.
     """
     passed: list[StagePassed] = []
     step, began, seconds, last = 0, 0, 0.0, None
     for row in rows:
-        if last is not None and row["curriculum/stage"] > last["curriculum/stage"]:
+        if last is not None and row["curriculum/stage"] != last["curriculum/stage"]:
             passed.append(_passed(last, stages, began, seconds))
+            passed = [stage for stage in passed if stage.number < row["curriculum/stage"]]
             began, seconds = step, 0.0
         rate = row.get("time/steps_per_s") or 0.0
         seconds += (row["step"] - step) / rate if rate else 0.0
@@ -42,9 +47,9 @@ def stages_passed(rows: Iterable[dict[str, float]], stages: Sequence[str], all_p
 
 
 def _passed(row: dict[str, float], stages: Sequence[str], began: int, seconds: float) -> StagePassed:
-    name = stages[int(row["curriculum/stage"]) - 1]
-    step = int(row["step"])
-    return StagePassed(name, step, step - began, seconds, row.get("curriculum/gate_success_rate") or 0.0)
+    number, step = int(row["curriculum/stage"]), int(row["step"])
+    rate = row.get("curriculum/gate_success_rate") or 0.0
+    return StagePassed(number, stages[number - 1], step, step - began, seconds, rate)
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
@@ -59,9 +64,11 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def stage_line(stage: StagePassed, number: int, stages: int) -> str:
-    """Say that a stage has been passed."""
+def stage_line(stage: StagePassed, curriculum: Curriculum) -> str:
+    """Say that a stage has been passed, or that its time was up."""
+    stages = len(curriculum.stages)
+    how = "ended" if curriculum.schedule.steps and stage.number < stages else "passed"
     return (
-        f"stage {number}/{stages} {stage.name} passed with {percent(stage.success_rate)} success: "
+        f"stage {stage.number}/{stages} {stage.name} {how} with {percent(stage.success_rate)} success: "
         f"{count(stage.steps)} steps, {short_duration(stage.seconds)}"
     )

@@ -101,8 +101,9 @@ def render(view: View) -> Group | Text:
     table.add_column(ratio=1, overflow="ellipsis", no_wrap=True)  # the one that a narrow terminal cuts
     success = view.success or 0.0
     share = view.progress.step / max(1, view.progress.total_steps)
+    wanted = view.gate.success_rate
     table.add_row(
-        Text(" success"), bar(success, "green" if view.sure >= view.gate else "cyan", view.gate),
+        Text(" success"), bar(success, "green" if view.sure >= wanted else "cyan", wanted or None),
         percent(success), Text(gate_words(view), "dim"),
     )  # fmt: skip
     table.add_row(
@@ -121,7 +122,7 @@ def stage_dots(view: View) -> Text:
     """Return the stages as a path: passed, present, to come."""
     text = Text(" ")
     for number, name in enumerate(view.stages, start=1):
-        if view.passed or number < view.stage:
+        if number <= view.behind:
             text.append(f"● {name}", "green")
         elif number == view.stage:
             text.append("◐ ", "bold cyan").append(name, "bold")

@@ -56,11 +56,15 @@ def _reached(folder: Folder, run: TrainingRun, ended: Ended) -> list[RenderableT
     all_passed = bool(progress and progress.curriculum and progress.curriculum.passed)
     stages = stages_passed(read_rows(folder.metrics), [stage.name for stage in curriculum.stages], all_passed)
     step = ended.step if ended.step is not None else progress.step if progress else 0
-    reached = f"{len(stages)} of {len(curriculum.stages)} stages passed in {count(step)} steps"
+    if curriculum.schedule.gates:
+        reached = f"{len(stages)} of {len(curriculum.stages)} stages passed in {count(step)} steps"
+    else:
+        name = progress.curriculum.stage_name if progress and progress.curriculum else ""
+        reached = f"the gate of {name} {'has passed' if all_passed else 'has not passed'} in {count(step)} steps"
     headline = f"{run.metadata.name} is complete" if ended.trained else f"{run.metadata.name} was complete already"
-    mark = ("\n ✓ ", "bold green") if len(stages) == len(curriculum.stages) else ("\n ● ", "bold yellow")
+    mark = ("\n ✓ ", "bold green") if all_passed else ("\n ● ", "bold yellow")
     parts: list[RenderableType] = [Text.assemble(mark, (f"{headline}: ", "bold"), reached)]
-    if len(stages) < len(curriculum.stages):
+    if not all_passed:
         more = f"   its totalSteps are used up; go on with --set train.totalSteps={2 * run.spec.train.total_steps}"
         parts.append(Text(more, "yellow"))
     return [*parts, Padding(stage_table(stages), (1, 0, 1, 3))] if stages else parts
