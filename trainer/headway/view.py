@@ -88,7 +88,7 @@ class View:
 def gate_words(view: View) -> str:
     """Say how the gate stands: `gate 80 % · surely 68 %`, and so on for everything that it asks for."""
     gate, (have, want) = view.gate, view.episodes
-    full = have >= want and view.success is not None
+    full = have >= want
     words = []
     if gate.success_rate > 0:
         words += [f"gate {percent(gate.success_rate)}", *([f"surely {percent(view.sure)}"] if full else [])]
@@ -98,7 +98,7 @@ def gate_words(view: View) -> str:
     if gate.reward is not None:
         mean = view.curriculum.reward if view.curriculum else None
         words.append(f"reward {gate.reward:g}" + ("" if mean is None else f", now {mean:.2f}"))
-    if view.success is not None and not full:
+    if 0 < have < want:
         words.append(f"{count(have)} of {count(want)} episodes")
     return " · ".join(words)
 

@@ -58,6 +58,21 @@ def test_without_learnability_the_environment_is_not_asked_to_remember(monkeypat
     running().advance(step=1)
 
 
+def test_an_environment_that_tells_no_success_is_warned_of_once_and_shows_none(caplog):
+    course = running()
+    course.env.knows_success = False
+    for step in (1, 2, 3):
+        assert not caplog.records or step > 2  # not before the window is full: an environment may find out
+        course.add(ends([step > 1] * 12, [False] * 12, level=[[step, i] for i in range(12)]))
+        course.advance(step)
+    assert [record.message for record in caplog.records] == [
+        "train.curriculum.stages[near].gate.successRate: 0.6: this environment tells no success, so the gate never "
+        "passes: set it to 0 and set gate.reward"
+    ]
+    shown = course.progress()
+    assert (shown.success_rate, shown.collision_rate, shown.reward) == (None, 0.0, 0.0)
+
+
 def saved(course):
     return course.record(), course.own_state(), course.shared_state()
 

@@ -49,7 +49,7 @@ def test_a_gate_that_has_not_seen_enough_episodes_says_how_many_it_has():
 
 def test_before_any_episode_has_ended_there_is_a_gate_and_no_success():
     curriculum = CurriculumProgress(stage=1, stage_name="empty", stages=2, episodes_in_stage=0)
-    line = plain_line(View(RUN, 1.0, progress(curriculum=curriculum)))
+    line = plain_line(View(RUN, 1.0, progress(curriculum=curriculum, metrics={"curriculum/gate_episodes": 0.0})))
     assert "empty  gate 90 %  step" in line
 
 

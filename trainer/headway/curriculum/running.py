@@ -17,7 +17,7 @@ from torch import Tensor
 from headway.curriculum import gates
 from headway.curriculum.gates import Counts
 from headway.curriculum.learnability import LevelMemory
-from headway.curriculum.schedule import CurriculumState, advance, start
+from headway.curriculum.schedule import CurriculumState, Event, advance, start
 from headway.curriculum.windows import GateWindow, to_counts
 from headway.envs.protocol import EpisodeEnds, VectorEnv
 from headway.parallel import Group
@@ -46,6 +46,7 @@ class RunningCurriculum:
         self.window = GateWindow(spec.num_envs, group.rank * env.num_envs, env.num_envs)
         learnability = self.spec.learnability
         self.memory = LevelMemory(learnability, spec.num_envs, spec.seed) if learnability else None
+        self._warned = False
 
     @property
     def stage(self) -> int:
@@ -81,8 +82,8 @@ class RunningCurriculum:
         metrics |= gates.metrics(self.spec.stages[before].gate, self.counts)
         if self.memory:
             metrics |= self.memory.learn(self.group)
-        if event and self.group.is_main:
-            log.info("%s", event)
+        if self.group.is_main:
+            self._say(event)
         if self.stage != before:
             self.enter_stage()
         else:
@@ -91,7 +92,7 @@ class RunningCurriculum:
 
     def progress(self) -> CurriculumProgress:
         """Say where the curriculum stands, for people and `status`."""
-        return progress(self.spec, self.state, self.counts, self.memory)
+        return progress(self.spec, self.state, self.counts, self.memory, self.env.knows_success)
 
     def where(self) -> str:
         """Say in words how far training has come."""
@@ -126,6 +127,19 @@ class RunningCurriculum:
         self._tell_levels()
         self.counts = self._sum_counts()
 
+    def _say(self, event: Event | None) -> None:
+        if event:
+            log.info("%s", event)
+        stage = self.spec.stages[self.stage]
+        blind = stage.gate.success_rate > 0 and not self.env.knows_success
+        if blind and self.counts.episodes >= stage.gate.episodes and not self._warned:
+            self._warned = True
+            field = f"train.curriculum.stages[{stage.name}].gate.successRate: {stage.gate.success_rate}"
+            log.warning(
+                "%s: this environment tells no success, so the gate never passes: set it to 0 and set gate.reward",
+                field,
+            )
+
     def _sum_counts(self) -> Counts:
         return to_counts(self.group.sum_(self.window.counts()))
 
@@ -135,16 +149,17 @@ class RunningCurriculum:
 
 
 def progress(
-    spec: Curriculum, state: CurriculumState, counts: Counts, memory: LevelMemory | None = None
+    spec: Curriculum,
+    state: CurriculumState,
+    counts: Counts,
+    memory: LevelMemory | None = None,
+    knows_success: bool = True,
 ) -> CurriculumProgress:
-    """Say where the curriculum stands. Rates are left out, never null, where no episode has ended."""
-    known = {}
+    """Say where the curriculum stands. What nobody knows yet, or at all, is left out, never null."""
+    known: dict[str, float] = {}
     if counts.episodes:
-        known = {
-            "success_rate": counts.success_rate,
-            "collision_rate": counts.collision_rate,
-            "reward": counts.mean_reward,
-        }
+        known = {"collision_rate": counts.collision_rate, "reward": counts.mean_reward}
+        known |= {"success_rate": counts.success_rate} if knows_success else {}
     if memory:
         known |= {"remembered_levels": memory.levels, "learnability": memory.mean}
     return CurriculumProgress(
