@@ -30,7 +30,7 @@ def test_people_never_touch_an_obstacle_and_always_get_somewhere(make_spec):
             for x, y, *_ in present(env, i):
                 distance = (
                     obstacle_distance(
-                        world_of(env.arrays, env.arrays.stages[0], i), (x + 0.2) / 0.2, (y + 0.2) / 0.2, 5.0
+                        world_of(env.arrays, env.arrays.scenes[0], i), (x + 0.2) / 0.2, (y + 0.2) / 0.2, 5.0
                     )
                     * 0.2
                 )

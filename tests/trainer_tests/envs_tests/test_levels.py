@@ -17,7 +17,7 @@ CLUTTER = {"world": {"clutter": {"fill": 0.14, "walls": 1}}, "minGoalMeters": 5.
 def connected(env, i, radius):
     """Say whether the robot's disc can drive from start to goal; found by flooding the level anew."""
     row = env.arrays.robot[i]
-    world = world_of(env.arrays, env.arrays.stages[env.arrays.count[i, a.STAGE]], i)
+    world = world_of(env.arrays, env.arrays.scenes[env.arrays.count[i, a.SCENE]], i)
     cell = [round((float(row[k]) + 0.1) / 0.2) for k in (a.X, a.Y, a.GOAL_X, a.GOAL_Y)]
     reached, queue = np.zeros(world.grid.shape, np.uint8), np.zeros(world.grid.size, np.int32)
     flood(world, cell[0], cell[1], np.float32(radius / 0.2), reached, queue)
@@ -66,7 +66,7 @@ def test_walls_have_open_gaps(make_spec):
         free = np.argwhere(env.arrays.grid[i] > 3)
         reached, queue = np.zeros((52, 52), np.uint8), np.zeros(52 * 52, np.int32)
         flood(
-            world_of(env.arrays, env.arrays.stages[0], i),
+            world_of(env.arrays, env.arrays.scenes[0], i),
             int(free[0, 1]),
             int(free[0, 0]),
             np.float32(1.75),

@@ -1,7 +1,11 @@
-"""What the kernel works on: one parameter tuple, one table of stages, one set of arrays. Nothing else is state.
+"""What the kernel works on: one parameter tuple, one table of scenes, one set of arrays. Nothing else is state.
+
+A scene is one kind of world, or one map, with who moves in it; a stage has one, or several to draw from (a mixture, a
+list of maps).
 
 N environments, K stacked scans, B beams, P people, O = POSE + K * B observation entries, G cells a side of the largest
-generated world, M maps of at most H x W cells, S records and L - 1 list entries of shapes in a world.
+generated world, M maps of at most H x W cells, S records and L - 1 list entries of shapes in a world, C scenes,
+T stages, E entries of the largest mixture, R remembered levels.
 """
 
 from __future__ import annotations
@@ -15,43 +19,20 @@ from headway_api.train_spec import TrainSpec
 from numpy.typing import NDArray
 
 from headway.envs.nav.philox import SPLITS
-from headway.envs.nav.ros_map import RosMap
+from headway.envs.nav.scenes import MAP, Scenes
 
-CELL_METERS = 0.2  # of generated worlds
 MARGIN_METERS = 0.1  # start and goal are connected for a disc this much larger than the robot
 PERSON_RADIUS = 0.25
 
-EMPTY, CLUTTER, MAP = 0, 1, 2
-
 # Columns of `robot`.
 X, Y, HEADING, SPEED, TURN, GOAL_X, GOAL_Y, GOAL_DISTANCE, TOTAL_REWARD = range(9)
-# Columns of `count`. EPISODE counts from 0 in each environment.
-EPISODE, STEP, STAGE = range(3)
+# Columns of `count`. EPISODE counts from 0 in each environment. SCENE is a row of `scenes`. LEVEL_EPISODE and
+# LEVEL_INDEX name the level, SLOT says which of the remembered ones it is (-1: none).
+EPISODE, STEP, STAGE, SCENE, LEVEL_EPISODE, LEVEL_INDEX, SLOT = range(7)
 # Columns of `people`.
 PERSON_X, PERSON_Y, TARGET_X, TARGET_Y, PERSON_SPEED = range(5)
 # Leading columns of an observation: x, y, cos and sin of the heading, speed, turn rate; then the scans, newest first.
 POSE = 6
-
-STAGE_DTYPE = np.dtype(
-    [
-        ("kind", np.int32),
-        ("map", np.int32),  # index into maps
-        ("height", np.int32),  # cells, with the outer ring
-        ("width", np.int32),
-        ("cell", np.float32),  # metres
-        ("origin_x", np.float32),  # world position of the grid's lower-left corner
-        ("origin_y", np.float32),
-        ("records", np.int32),  # room for shapes in a generated world, see shapes.World
-        ("entries", np.int32),  # room for entries of cells' lists of shapes
-        ("fill", np.float32),
-        ("walls", np.int32),
-        ("people", np.int32),
-        ("people_speed", np.float32),
-        ("min_goal", np.float32),
-        ("max_goal", np.float32),
-    ],
-    align=True,
-)
 
 
 class Params(NamedTuple):
@@ -62,6 +43,7 @@ class Params(NamedTuple):
     offset: int  # global index of environment 0
     stride: int  # 0: levels are (environment, episode); else level ids, each environment every stride-th
     replay: np.float32
+    remember: np.float32  # share of the stage's fresh episodes that play a remembered level
     radius: np.float32  # of the smallest disc around the footprint
     inner_radius: np.float32  # of the largest disc inside
     half_length: np.float32  # of a rectangular footprint; 0: it is a disc
@@ -91,7 +73,7 @@ class Arrays(NamedTuple):
     """Everything that changes (first block), scratch and outputs of the last step, and tables shared by all."""
 
     robot: NDArray[np.float32]  # [N, 9]
-    count: NDArray[np.int64]  # [N, 3]
+    count: NDArray[np.int64]  # [N, 7]
     people: NDArray[np.float32]  # [N, P, 5]
     legs: NDArray[np.int64]  # [N, P] walks begun
     last_action: NDArray[np.float32]  # [N, 2] clipped; means nothing at step 0
@@ -110,7 +92,9 @@ class Arrays(NamedTuple):
     final_goal: NDArray[np.float32]  # [N, 2]
     ended: NDArray[np.int64]  # [N, 5] stage, length, level (episode, index) and slot of the episode that ended
     final_reward: NDArray[np.float32]  # [N]
-    stages: NDArray[np.void]  # [S] of STAGE_DTYPE
+    scenes: NDArray[np.void]  # [C] of SCENE_DTYPE
+    choices: NDArray[np.int64]  # [T, 1 + E, 2] entries of the stage's mixture (0: how many; then first scene, scenes)
+    remembered: NDArray[np.int64]  # [R, 3] episode, index, sum of the weights up to and with this level
     beams: NDArray[np.float32]  # [B, 2] cosine and sine of each beam's angle
     maps: NDArray[np.uint8]  # [M, H, W] clearances; with the next four: `World` of each map
     map_heads: NDArray[np.uint16]  # [M, H, W]
@@ -139,6 +123,7 @@ def make_params(spec: TrainSpec, nav: NavEnv, offset: int, split: str, stride: i
         offset=offset,
         stride=stride,
         replay=f32(spec.curriculum.replay),
+        remember=f32(0.0),
         radius=f32(body.outer_radius),
         inner_radius=f32(body.inner_radius),
         half_length=f32(length / 2),
@@ -188,43 +173,21 @@ def beam_angles(nav: NavEnv) -> NDArray[np.float64]:
     return np.linspace(-view / 2, view / 2, nav.lidar.beams, endpoint=not full)
 
 
-def stage_table(spec: TrainSpec, maps: dict[str, RosMap]) -> NDArray[np.void]:
-    """Translate the curriculum's stages, [S] of STAGE_DTYPE; `maps` by the path that the spec names."""
-    table = np.zeros(len(spec.curriculum.stages), STAGE_DTYPE)
-    order = list(maps)
-    for row, stage in zip(table, spec.curriculum.stages, strict=True):
-        levels, world = stage.levels, stage.levels.world
-        if world.map is not None:
-            source = maps[world.map.yaml]
-            row["kind"], row["map"] = MAP, order.index(world.map.yaml)
-            row["height"], row["width"] = source.occupied.shape
-            row["cell"], (row["origin_x"], row["origin_y"]) = source.resolution, source.origin
-        else:
-            square = world.empty or world.clutter
-            assert square is not None
-            row["height"] = row["width"] = 2 + round(square.size_meters / CELL_METERS)
-            row["cell"], row["origin_x"], row["origin_y"] = CELL_METERS, -CELL_METERS, -CELL_METERS
-        if world.clutter is not None:
-            row["kind"], row["fill"], row["walls"] = CLUTTER, world.clutter.fill, world.clutter.walls
-        row["people"], row["people_speed"] = levels.people, levels.people_speed
-        row["min_goal"], row["max_goal"] = levels.min_goal_meters, levels.max_goal_meters
-    return table
-
-
-def allocate(num_envs: int, nav: NavEnv, stages: NDArray[np.void], maps: list[RosMap]) -> Arrays:
+def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
     """All arrays, zeroed; maps turned into clearances and lists of places by the caller."""
-    n, generated = num_envs, stages[stages["kind"] != MAP]
-    side = int(generated["height"].max(initial=1))
-    records, links = int(stages["records"].max()), int(stages["entries"].max())
+    n, maps, table = num_envs, scenes.maps, scenes.table
+    generated = table[table["kind"] != MAP]
+    side = int(max(generated["height"].max(initial=1), generated["width"].max(initial=1)))
+    records, links = int(table["records"].max()), int(table["entries"].max())
     shaped = side if records else 1
-    people = max(1, int(stages["people"].max()))
+    people = max(1, int(table["people"].max()))
     entries = POSE + nav.scan_stack * nav.lidar.beams
     height = max((m.occupied.shape[0] for m in maps), default=1)
     width = max((m.occupied.shape[1] for m in maps), default=1)
     angles = beam_angles(nav)
     return Arrays(
         robot=np.zeros((n, 9), np.float32),
-        count=np.zeros((n, 3), np.int64),
+        count=np.zeros((n, 7), np.int64),
         people=np.zeros((n, people, 5), np.float32),
         legs=np.zeros((n, people), np.int64),
         last_action=np.zeros((n, 2), np.float32),
@@ -243,7 +206,9 @@ def allocate(num_envs: int, nav: NavEnv, stages: NDArray[np.void], maps: list[Ro
         final_goal=np.zeros((n, 2), np.float32),
         ended=np.zeros((n, 5), np.int64),
         final_reward=np.zeros(n, np.float32),
-        stages=stages,
+        scenes=table,
+        choices=scenes.choices,
+        remembered=np.zeros((0, 3), np.int64),
         beams=np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32),
         maps=np.zeros((max(1, len(maps)), height, width), np.uint8),
         map_heads=np.zeros((max(1, len(maps)), 1, 1), np.uint16),

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from headway.envs.nav import arrays as a
 from headway.envs.nav.crowd import FAR
 
+LARGEST_SUM = 2**40  # of the weights of remembered levels
 SPARE = 1.001  # speeds are clamped in single precision
 
 
-def check_values(state: dict[str, NDArray[Any]], stages: NDArray[np.void], params: a.Params) -> None:
+def check_values(state: dict[str, NDArray[Any]], scenes: NDArray[np.void], params: a.Params) -> None:
     """Raise ValueError unless every number is one that an episode can have.
 
     `state` holds `robot`, `count`, `people`, `legs`, `last_action` and `observation` as in `Arrays`, of the right
@@ -21,7 +22,8 @@ def check_values(state: dict[str, NDArray[Any]], stages: NDArray[np.void], param
     Whatever looks into a grid must be inside it, and stay there for the next substep.
     """
     robot, count, people = state["robot"], state["count"], state["people"]
-    if (count < 0).any() or (count[:, a.STAGE] >= len(stages)).any() or (state["legs"] < 0).any():
+    least = np.where(np.arange(count.shape[1]) == a.SLOT, -1, 0)
+    if (count < least).any() or (count[:, a.SCENE] >= len(scenes)).any() or (state["legs"] < 0).any():
         raise ValueError("environment state count or legs: holds a number that no episode has")
     for name in ("robot", "people", "last_action", "observation"):
         if not np.isfinite(state[name]).all():
@@ -33,13 +35,27 @@ def check_values(state: dict[str, NDArray[Any]], stages: NDArray[np.void], param
         or (abs(robot[:, a.TURN]) > SPARE * params.max_turn).any()
     ):
         raise ValueError("environment state robot: is faster than the robot can be")
-    stage = stages[count[:, a.STAGE]]
+    stage = scenes[count[:, a.SCENE]]
+    if (stage["stage"] != count[:, a.STAGE]).any():
+        raise ValueError("environment state count: holds a scene of another stage")
     places = people[..., : a.TARGET_Y + 1]  # [N, P, 4]: where people are and go
     there = (np.arange(people.shape[1]) < stage["people"][:, None]) & (places != FAR).any(-1)  # [N, P]
     inside = _inside(places[..., :2], stage[:, None]) & _inside(places[..., 2:], stage[:, None])
     pose, goal = robot[:, [a.X, a.Y]], robot[:, [a.GOAL_X, a.GOAL_Y]]
     if not (inside | ~there).all() or not (_inside(pose, stage) & _inside(goal, stage)).all():
         raise ValueError("environment state: something stands outside the world of its stage")
+
+
+def remember(levels: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The table of remembered levels, [R, 3], of levels [R, 2] and weights [R]; empty where all weights are 0."""
+    if levels.shape != (len(weights), 2) or (levels < 0).any() or (weights < 0).any():
+        raise ValueError("remembered levels: holds a number that no level has")
+    if weights.sum(dtype=np.float64) > LARGEST_SUM:
+        raise ValueError("remembered levels: the weights are too large")
+    sums = np.cumsum(weights, dtype=np.int64)
+    if len(sums) == 0 or sums[-1] == 0:
+        return np.zeros((0, 3), np.int64)
+    return np.concatenate([levels.astype(np.int64), sums[:, None]], axis=1)
 
 
 def _inside(place: NDArray[np.float32], stage: NDArray[np.void]) -> NDArray[np.bool_]:

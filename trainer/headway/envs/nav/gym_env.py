@@ -15,8 +15,9 @@ from headway_api.nav_spec import Levels, NavEnv
 from headway_api.train_spec import TrainSpec
 from numpy.typing import NDArray
 
-from headway.envs.nav.arrays import CELL_METERS, POSE
+from headway.envs.nav.arrays import POSE
 from headway.envs.nav.render import render
+from headway.envs.nav.scenes import CELL_METERS
 from headway.envs.nav.vector import NavVectorEnv
 
 Observation = dict[str, NDArray[np.float32]]
@@ -88,11 +89,12 @@ class NavGymEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         return np.asarray(render(self._vector.level(0), self._trail))
 
     def _space(self) -> spaces.Dict:
-        """Bounds follow from the world's extent and the robot's limits."""
-        nav, stage = self._vector.nav, self._vector.arrays.stages[0]
-        low = np.array([stage["origin_x"], stage["origin_y"]], np.float32) - CELL_METERS
-        size = np.array([stage["width"], stage["height"]], np.float32) * stage["cell"]
-        high = low + size + 2 * CELL_METERS
+        """Bounds follow from the worlds' extents and the robot's limits."""
+        nav, scenes = self._vector.nav, self._vector.arrays.scenes
+        corner = np.stack([scenes["origin_x"], scenes["origin_y"]])  # [2, C]
+        size = np.stack([scenes["width"], scenes["height"]]) * scenes["cell"]
+        low = (corner.min(axis=1) - CELL_METERS).astype(np.float32)
+        high = ((corner + size).max(axis=1) + CELL_METERS).astype(np.float32)
         scans = self._vector.arrays.observation.shape[1] - POSE
         turn = nav.robot.max_turn_rate
         least = np.concatenate([low, [-1.0, -1.0, nav.robot.min_speed, -turn], np.zeros(scans)])

@@ -13,6 +13,7 @@ from headway.envs.nav import arrays as a
 from headway.envs.nav.grid import finish_world, fits, flood
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.philox import LAYOUT, PLACE, uniforms
+from headway.envs.nav.scenes import CLUTTER
 from headway.envs.nav.shapes import FREE, OBSTACLE, begin_world
 
 f32 = np.float32
@@ -129,7 +130,7 @@ def generate(world, reached, queue, stage, radius, key):
     inner_y = f32(stage.height - 2)
     fit = (radius + MARGIN) / stage.cell
     for attempt in range(ATTEMPTS):
-        if attempt == 0 or stage.kind == a.CLUTTER:
+        if attempt == 0 or stage.kind == CLUTTER:
             build_layout(world, stage, radius, key, attempt)
         floods = 0
         for draw in range(32):

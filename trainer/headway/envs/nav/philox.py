@@ -22,7 +22,8 @@ LAYOUT = np.int64(1)  # obstacles
 PLACE = np.int64(2)  # start, heading, goal
 CROWD = np.int64(3)  # where people begin and how fast they walk
 WALK = np.int64(4)  # where people go next
-STAGE = np.int64(5)  # which stage an episode is of
+STAGE = np.int64(5)  # which stage an episode is of, and which remembered level it plays
+SCENE = np.int64(6)  # which world of a mixture, which file of a list
 
 
 @kernel
@@ -57,3 +58,13 @@ def uniforms(key, stream, sub, draw):
         np.float32(r2 >> u32(8)) * scale,
         np.float32(r3 >> u32(8)) * scale,
     )
+
+
+@kernel
+def integer(key, stream, sub, draw, bound):
+    """Draw an integer from 0 to bound - 1, int64; `bound` up to 2**40. Uneven by less than bound / 2**62."""
+    seed, split, stage, episode, index = key
+    r0, r1, _, _ = philox(
+        u32(draw), u32(sub), u32(episode), u32(index), u32(seed), u32((split << 24) | (stage << 8) | stream)
+    )
+    return np.int64(((u64(r0) << u64(32)) | u64(r1)) >> u64(2)) % np.int64(bound)

@@ -105,7 +105,7 @@ def straighten(world, start, goal, parent, fit, path):
 @kernel
 def plan(params, arrays, i, path):
     """Plan environment i's episode from where the robot is. `path` [W, 2] gets metres; returns waypoints, metres."""
-    stage = arrays.stages[arrays.count[i, a.STAGE]]
+    stage = arrays.scenes[arrays.count[i, a.SCENE]]
     world = world_of(arrays, stage, i)
     robot = arrays.robot[i]
     width = int(stage.width)

@@ -10,37 +10,18 @@ import numpy as np
 
 from headway.envs.nav import arrays as a
 from headway.envs.nav.crowd import RADIUS, person_distance, place_people, send_people, walk
+from headway.envs.nav.draw import draw_level, level_key
 from headway.envs.nav.footprint import disc_free, footprint_free
 from headway.envs.nav.grid import obstacle_distance
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.levels import choose_on_map, generate
 from headway.envs.nav.lidar import scan
-from headway.envs.nav.philox import STAGE, uniforms
+from headway.envs.nav.scenes import MAP
 from headway.envs.nav.shapes import World, map_world
 
 f32 = np.float32
 BEGIN, STEP, REBUILD = range(3)  # tasks of `run`
-ZERO = np.int64(0)
 PI = f32(math.pi)
-
-
-@kernel
-def level_key(params, count, i):
-    """Name the level and all draws of environment i's present episode: (seed, split, stage, episode, index)."""
-    index = params.offset + i
-    episode = count[a.EPISODE]
-    if params.stride > 0:  # every level id once: ids i, i + stride, i + 2 stride ...
-        index += episode * params.stride
-        episode = 0
-    return params.seed, params.split, count[a.STAGE], episode, index
-
-
-@kernel
-def draw_stage(params, count, i, stage):
-    """Choose the stage of the episode that begins: the present one, or now and then an earlier one."""
-    count[a.STAGE] = 0
-    u0, u1, _, _ = uniforms(level_key(params, count, i), STAGE, ZERO, ZERO)
-    count[a.STAGE] = int(u1 * f32(stage)) if stage > 0 and u0 < params.replay else stage
 
 
 @kernel
@@ -48,7 +29,7 @@ def world_of(arrays, stage, i):
     """Select the world that environment i drives in."""
     height = stage.height
     width = stage.width
-    if stage.kind == a.MAP:
+    if stage.kind == MAP:
         return map_world(arrays, stage.map, height, width)
     heads = arrays.heads[i, :height, :width]
     return World(arrays.grid[i, :height, :width], heads, arrays.links[i], arrays.shapes[i], arrays.used[i])
@@ -58,9 +39,9 @@ def world_of(arrays, stage, i):
 def build_level(params, arrays, stage, i):
     """Make the level's grid; set the robot's pose and goal and the people of its beginning."""
     robot = arrays.robot[i]
-    key = level_key(params, arrays.count[i], i)
+    key = level_key(params, arrays.count[i])
     cells = arrays.queue[i]
-    if stage.kind == a.MAP:
+    if stage.kind == MAP:
         cells = arrays.places[stage.map]
         count = arrays.place_count[stage.map]
         start, goal, heading = choose_on_map(cells, count, stage, key)
@@ -106,8 +87,8 @@ def observe(params, arrays, stage, i):
 def begin(params, arrays, i, stage_number):
     """Begin the episode that `count[EPISODE]` names."""
     arrays.count[i, a.STEP] = 0
-    draw_stage(params, arrays.count[i], i, stage_number)
-    stage = arrays.stages[arrays.count[i, a.STAGE]]
+    draw_level(params, arrays, arrays.count[i], i, stage_number)
+    stage = arrays.scenes[arrays.count[i, a.SCENE]]
     build_level(params, arrays, stage, i)
     if not arrays.failed[i]:
         observe(params, arrays, stage, i)
@@ -198,9 +179,9 @@ def advance(params, arrays, i, action, stage_number):
     """One step of environment i; where an episode ends, the next one begins in the same step."""
     robot = arrays.robot[i]
     count = arrays.count[i]
-    stage = arrays.stages[count[a.STAGE]]
+    stage = arrays.scenes[count[a.SCENE]]
     world = world_of(arrays, stage, i)
-    send_people(arrays.people[i], arrays.legs[i], world, stage, level_key(params, count, i))
+    send_people(arrays.people[i], arrays.legs[i], world, stage, level_key(params, count))
     steer(params, robot, action[0], action[1])
     success, collision, free, distance = move(params, arrays, stage, i)
     count[a.STEP] += 1
@@ -221,8 +202,9 @@ def advance(params, arrays, i, action, stage_number):
         arrays.final_goal[i, 1] = robot[a.GOAL_Y]
         arrays.ended[i, 0] = count[a.STAGE]
         arrays.ended[i, 1] = count[a.STEP]
-        _, _, _, arrays.ended[i, 2], arrays.ended[i, 3] = level_key(params, count, i)
-        arrays.ended[i, 4] = -1
+        arrays.ended[i, 2] = count[a.LEVEL_EPISODE]
+        arrays.ended[i, 3] = count[a.LEVEL_INDEX]
+        arrays.ended[i, 4] = count[a.SLOT]
         arrays.final_reward[i] = robot[a.TOTAL_REWARD]
         count[a.EPISODE] += 1
         begin(params, arrays, i, stage_number)
@@ -231,9 +213,9 @@ def advance(params, arrays, i, action, stage_number):
 @kernel
 def rebuild(params, arrays, i):
     """Make the grid of a generated level again from its key; nothing else that matters is changed."""
-    stage = arrays.stages[arrays.count[i, a.STAGE]]
-    if stage.kind != a.MAP:
-        key = level_key(params, arrays.count[i], i)
+    stage = arrays.scenes[arrays.count[i, a.SCENE]]
+    if stage.kind != MAP:
+        key = level_key(params, arrays.count[i])
         world = world_of(arrays, stage, i)
         generate(world, arrays.reached[i], arrays.queue[i], stage, params.radius, key)
 

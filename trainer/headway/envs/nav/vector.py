@@ -15,11 +15,12 @@ from torch import Tensor
 from headway.envs.nav import arrays as a
 from headway.envs.nav.crowd import FAR
 from headway.envs.nav.features import Features
-from headway.envs.nav.foreign import check_values
+from headway.envs.nav.foreign import check_values, remember
 from headway.envs.nav.grid import fill_clearance, fits, flood
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.planner import shortest_all
-from headway.envs.nav.ros_map import RosMap, load_map
+from headway.envs.nav.ros_map import RosMap
+from headway.envs.nav.scenes import MAP, build_scenes
 from headway.envs.nav.shapes import FREE, OBSTACLE, map_world
 from headway.envs.nav.step import BEGIN, REBUILD, STEP, run
 from headway.envs.planners.experts import EXPERTS, Experts
@@ -68,11 +69,10 @@ class NavVectorEnv:
         assert spec.env.nav is not None
         self.spec, self.nav, self.num_envs = spec, spec.env.nav, num_envs
         self.step_seconds = self.nav.step_seconds
-        paths = list(dict.fromkeys(s.levels.world.map.yaml for s in spec.curriculum.stages if s.levels.world.map))
-        maps = {path: load_map(path) for path in paths}
+        scenes = build_scenes(spec, split)
         self.params = a.make_params(spec, self.nav, offset, split, level_stride)
-        self.arrays = a.allocate(num_envs, self.nav, a.stage_table(spec, maps), list(maps.values()))
-        for number, source in enumerate(maps.values()):
+        self.arrays = a.allocate(num_envs, self.nav, scenes)
+        for number, source in enumerate(scenes.maps):
             self._add_map(number, source)
         # Two numbers: speed from its least (-1) to its largest (1), turn rate from right (-1) to left (1).
         self._commands = a.command_table(self.nav)
@@ -145,9 +145,14 @@ class NavVectorEnv:
         return np.ascontiguousarray(action, dtype=np.float32)
 
     def set_stage(self, stage: int) -> None:
-        """Episodes that begin from now on are of this stage, or replay an earlier one. Raises IndexError."""
+        """Episodes that begin from now on are of this stage, or replay an earlier one. Raises IndexError.
+
+        Levels remembered of another stage are forgotten.
+        """
         if not 0 <= stage < len(self.spec.curriculum.stages):
             raise IndexError(f"stage {stage}: there are {len(self.spec.curriculum.stages)}")
+        if stage != self._stage:
+            self.arrays = self.arrays._replace(remembered=self.arrays.remembered[:0])
         self._stage = stage
 
     def expert(self, name: str) -> Tensor:
@@ -155,6 +160,15 @@ class NavVectorEnv:
         if name not in EXPERTS:
             raise SpecError("train.algo.dagger.expert", name, f"this environment has {', '.join(EXPERTS)}")
         return torch.from_numpy(self._experts.act(name))
+
+    def remember_levels(self, levels: Tensor, weights: Tensor, share: float) -> None:
+        """Let `share` of the fresh episodes of the stage play one of `levels` [R, 2] again, drawn by `weights` [R].
+
+        The table is no part of `get_state`: who made it gives it again after `set_state` and `set_stage`.
+        Raises ValueError for what names no level; it comes from a checkpoint.
+        """
+        self.params = self.params._replace(remember=np.float32(share))
+        self.arrays = self.arrays._replace(remembered=remember(levels.numpy(), weights.numpy()))
 
     def features(self, observation: Observation) -> Tensor:
         """Network input, float32 [N, F]."""
@@ -179,7 +193,7 @@ class NavVectorEnv:
                 raise ValueError(f"environment state {name}: {found} where {tensor.dtype} {list(tensor.shape)} belongs")
         if not 0 <= int(state["stage"]) < len(self.spec.curriculum.stages):
             raise ValueError(f"environment state stage: found {int(state['stage'])}: there is no such stage")
-        check_values({name: state[name].numpy() for name in STATE}, self.arrays.stages, self.params)
+        check_values({name: state[name].numpy() for name in STATE}, self.arrays.scenes, self.params)
         self.set_stage(int(state["stage"]))
         for name in STATE:
             getattr(self.arrays, name)[:] = state[name].numpy()
@@ -197,9 +211,9 @@ class NavVectorEnv:
     def level(self, i: int) -> Level:
         """What environment i drives in at this moment, for pictures and tests."""
         arrays, robot = self.arrays, self.arrays.robot[i]
-        stage = arrays.stages[arrays.count[i, a.STAGE]]
+        stage = arrays.scenes[arrays.count[i, a.SCENE]]
         people = arrays.people[i, : stage["people"], : a.PERSON_Y + 1]
-        grid = arrays.maps[stage["map"]] if stage["kind"] == a.MAP else arrays.grid[i]
+        grid = arrays.maps[stage["map"]] if stage["kind"] == MAP else arrays.grid[i]
         return Level(
             occupied=grid[: stage["height"], : stage["width"]] == OBSTACLE,
             cell=float(stage["cell"]),

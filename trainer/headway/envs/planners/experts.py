@@ -23,7 +23,7 @@ class Experts:
     def __init__(self, nav: NavEnv, arrays: Arrays) -> None:
         self._body = body_of(nav)
         self._arrays = arrays
-        cells = int((arrays.stages["height"] * arrays.stages["width"]).max())
+        cells = int((arrays.scenes["height"] * arrays.scenes["width"]).max())
         self._cells = cells
         self._cost = np.zeros(0, np.float32)
         self._toward = np.zeros((0, 0), np.uint8)

@@ -159,7 +159,7 @@ def shortest_way_all(body, arrays, cost, toward, known, action):
     for i in range(arrays.robot.shape[0]):
         robot = arrays.robot[i]
         count = arrays.count[i]
-        stage = arrays.stages[count[a.STAGE]]
+        stage = arrays.scenes[count[a.SCENE]]
         world = world_of(arrays, stage, i)
         if (
             known[i, 0] != count[a.STAGE]
