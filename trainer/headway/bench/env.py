@@ -41,7 +41,7 @@ def env_only(spec: TrainSpec, threads: int, seconds: float) -> float:
     """Return environment steps a second with random actions: the median of five stretches, `seconds` in all."""
     env = registry.make_vector_env(spec, spec.num_envs, threads=threads)
     env.set_stage(len(spec.curriculum.stages) - 1)
-    actions = _random_actions(env)
+    actions = random_actions(env)
     env.reset()
     for action in actions:  # compiles, fills caches, lets episodes drift apart
         env.step(action)
@@ -103,7 +103,7 @@ def _update(session: Session, clock: TimedEnv) -> tuple[float, float, float]:
     return collected - began, time.perf_counter() - collected, clock.seconds
 
 
-def _random_actions(env: VectorEnv) -> list[Tensor]:
+def random_actions(env: VectorEnv) -> list[Tensor]:
     """Uniform actions, float32 [N, A] in [-1, 1] or int64 [N], the same in every run."""
     generator = torch.Generator().manual_seed(0)
     if env.actions.discrete:
