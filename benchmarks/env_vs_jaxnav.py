@@ -1,11 +1,10 @@
 """Environment steps a second beside JaxNav's, on the same cores, in the same run.
 
     python benchmarks/env_vs_jaxnav.py --venv DIR            # makes DIR with jaxmarl 0.2.0 the first time; never ours
-    python benchmarks/env_vs_jaxnav.py --venv DIR --check    # plays our levels in JaxNav and compares step by step
 
-Both play JaxNav's published single-robot task with 200 beams and uniform random actions, whole steps with resets. JaxNav
-is its own `step`, vmapped, jitted and scanned over 8 steps, so that nothing waits for Python. Two workers on two cores
-are warmed up and then take turns; the medians count. It prints one JSON object a line; --keep writes them to
+Both play JaxNav's published single-robot task with 200 beams and uniform random actions, whole steps with resets.
+JaxNav is its own `step`, vmapped, jitted and scanned over 8 steps, so that nothing waits for Python. Two workers on two
+cores are warmed up and then take turns; the medians count. It prints one JSON object a line; --keep writes them to
 benchmarks/results/.
 """
 
