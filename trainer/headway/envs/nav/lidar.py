@@ -13,8 +13,8 @@ RADIUS_SQUARED = f32(a.PERSON_RADIUS) * f32(a.PERSON_RADIUS)
 
 
 @kernel
-def scan(ranges, robot, people, world, stage, beams, limit):
-    """Write the distances in metres to `ranges` [B], for the robot's present pose."""
+def scan(ranges, robot, people, world, stage, beams, limit, lane, lanes):
+    """Write the distances in metres to `ranges` [B], for the robot's present pose; every `lanes`-th from `lane` on."""
     x = robot[a.X]
     y = robot[a.Y]
     cos_h = f32(math.cos(robot[a.HEADING]))
@@ -22,7 +22,7 @@ def scan(ranges, robot, people, world, stage, beams, limit):
     px = (x - stage.origin_x) / stage.cell
     py = (y - stage.origin_y) / stage.cell
     cells = limit / stage.cell
-    for b in range(ranges.shape[0]):
+    for b in range(lane, ranges.shape[0], lanes):
         dx = cos_h * beams[b, 0] - sin_h * beams[b, 1]
         dy = sin_h * beams[b, 0] + cos_h * beams[b, 1]
         ranges[b] = cast_ray(world, px, py, dx, dy, cells) * stage.cell
@@ -33,7 +33,7 @@ def scan(ranges, robot, people, world, stage, beams, limit):
         outside = ox * ox + oy * oy - RADIUS_SQUARED
         if outside >= (limit + f32(a.PERSON_RADIUS)) * (limit + f32(a.PERSON_RADIUS)):
             continue
-        for b in range(ranges.shape[0]):
+        for b in range(lane, ranges.shape[0], lanes):
             along = ox * (cos_h * beams[b, 0] - sin_h * beams[b, 1]) + oy * (sin_h * beams[b, 0] + cos_h * beams[b, 1])
             root = along * along - outside
             if along > 0 and root >= 0:

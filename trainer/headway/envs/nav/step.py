@@ -21,6 +21,7 @@ from headway.envs.nav.shapes import World, map_world
 
 f32 = np.float32
 BEGIN, STEP, REBUILD = range(3)  # tasks of `run`
+ONLY, ONE = np.int64(0), np.int64(1)  # the only lane, of one
 PI = f32(math.pi)
 
 
@@ -62,25 +63,34 @@ def build_level(params, arrays, stage, i):
 
 
 @kernel
-def observe(params, arrays, stage, i):
-    """Write environment i's observation; the newest scan pushes the oldest out of the stack."""
+def observe(params, arrays, i, lane, lanes):
+    """Write environment i's observation; the newest scan pushes the oldest out of the stack.
+
+    `lanes` callers share the beams, lane k the k-th and every `lanes`-th after it: one on a CPU, a warp on a GPU.
+    """
+    if arrays.failed[i]:
+        return
     robot = arrays.robot[i]
+    stage = arrays.scenes[arrays.count[i, a.SCENE]]
     row = arrays.observation[i]
-    beams = arrays.beams.shape[0]
-    row[0] = robot[a.X]
-    row[1] = robot[a.Y]
-    row[2] = math.cos(robot[a.HEADING])
-    row[3] = math.sin(robot[a.HEADING])
-    row[4] = robot[a.SPEED]
-    row[5] = robot[a.TURN]
+    if lane == 0:
+        row[0] = robot[a.X]
+        row[1] = robot[a.Y]
+        row[2] = math.cos(robot[a.HEADING])
+        row[3] = math.sin(robot[a.HEADING])
+        row[4] = robot[a.SPEED]
+        row[5] = robot[a.TURN]
     scans = row[a.POSE :]
-    for k in range(scans.shape[0] - 1, beams - 1, -1):
-        scans[k] = scans[k - beams]
-    world = world_of(arrays, stage, i)
-    scan(scans[:beams], robot, arrays.people[i], world, stage, arrays.beams, params.lidar_range)
-    if arrays.count[i, a.STEP] == 0:
-        for k in range(beams, scans.shape[0]):
+    beams = arrays.beams.shape[0]
+    for b in range(lane, beams, lanes):
+        for k in range(b + scans.shape[0] - beams, b, -beams):
             scans[k] = scans[k - beams]
+    world = world_of(arrays, stage, i)
+    scan(scans[:beams], robot, arrays.people[i], world, stage, arrays.beams, params.lidar_range, lane, lanes)
+    if arrays.count[i, a.STEP] == 0:
+        for b in range(lane, beams, lanes):
+            for k in range(b + beams, scans.shape[0], beams):
+                scans[k] = scans[b]
 
 
 @kernel
@@ -90,8 +100,6 @@ def begin(params, arrays, i, stage_number):
     draw_level(params, arrays, arrays.count[i], i, stage_number)
     stage = arrays.scenes[arrays.count[i, a.SCENE]]
     build_level(params, arrays, stage, i)
-    if not arrays.failed[i]:
-        observe(params, arrays, stage, i)
 
 
 @kernel
@@ -175,8 +183,8 @@ def smoothness(params, last, action, first):
 
 
 @kernel
-def advance(params, arrays, i, action, stage_number):
-    """One step of environment i; where an episode ends, the next one begins in the same step."""
+def act(params, arrays, i, action):
+    """Make one step of environment i up to what is observed: motion, reward, outcome."""
     robot = arrays.robot[i]
     count = arrays.count[i]
     stage = arrays.scenes[count[a.SCENE]]
@@ -195,19 +203,47 @@ def advance(params, arrays, i, action, stage_number):
     arrays.outcome[i, 1] = truncated
     arrays.outcome[i, 2] = success
     arrays.outcome[i, 3] = collision
-    observe(params, arrays, stage, i)
-    if success or collision or truncated:
-        arrays.final_observation[i] = arrays.observation[i]
-        arrays.final_goal[i, 0] = robot[a.GOAL_X]
-        arrays.final_goal[i, 1] = robot[a.GOAL_Y]
-        arrays.ended[i, 0] = count[a.STAGE]
-        arrays.ended[i, 1] = count[a.STEP]
-        arrays.ended[i, 2] = count[a.LEVEL_EPISODE]
-        arrays.ended[i, 3] = count[a.LEVEL_INDEX]
-        arrays.ended[i, 4] = count[a.SLOT]
-        arrays.final_reward[i] = robot[a.TOTAL_REWARD]
-        count[a.EPISODE] += 1
-        begin(params, arrays, i, stage_number)
+
+
+@kernel
+def has_ended(arrays, i):
+    """Say whether the last step ended environment i's episode."""
+    return arrays.outcome[i, 0] or arrays.outcome[i, 1]
+
+
+@kernel
+def keep_last(arrays, i, lane, lanes):
+    """Copy the observation that ended the episode to where the caller finds it."""
+    for k in range(lane, arrays.observation.shape[1], lanes):
+        arrays.final_observation[i, k] = arrays.observation[i, k]
+
+
+@kernel
+def end(params, arrays, i, stage_number):
+    """Note how environment i's episode ended and begin the next one."""
+    robot = arrays.robot[i]
+    count = arrays.count[i]
+    arrays.final_goal[i, 0] = robot[a.GOAL_X]
+    arrays.final_goal[i, 1] = robot[a.GOAL_Y]
+    arrays.ended[i, 0] = count[a.STAGE]
+    arrays.ended[i, 1] = count[a.STEP]
+    arrays.ended[i, 2] = count[a.LEVEL_EPISODE]
+    arrays.ended[i, 3] = count[a.LEVEL_INDEX]
+    arrays.ended[i, 4] = count[a.SLOT]
+    arrays.final_reward[i] = robot[a.TOTAL_REWARD]
+    count[a.EPISODE] += 1
+    begin(params, arrays, i, stage_number)
+
+
+@kernel
+def advance(params, arrays, i, action, stage_number):
+    """One step of environment i; where an episode ends, the next one begins in the same step."""
+    act(params, arrays, i, action)
+    observe(params, arrays, i, ONLY, ONE)
+    if has_ended(arrays, i):
+        keep_last(arrays, i, ONLY, ONE)
+        end(params, arrays, i, stage_number)
+        observe(params, arrays, i, ONLY, ONE)
 
 
 @kernel
@@ -228,5 +264,6 @@ def run(task, params, arrays, action, stage_number, first, last):
             advance(params, arrays, i, action[i], stage_number)
         elif task == BEGIN:
             begin(params, arrays, i, stage_number)
+            observe(params, arrays, i, ONLY, ONE)
         else:
             rebuild(params, arrays, i)

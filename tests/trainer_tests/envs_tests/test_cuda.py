@@ -1,0 +1,65 @@
+"""The kernel on a GPU. Without one: the simulator's warps do what the CPU does, and the compiler accepts every line."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numba
+import numpy as np
+import pytest
+import torch
+from headway.envs.nav.vector import NavVectorEnv
+
+TESTS = Path(__file__).parents[2]
+LEVELS = {"world": {"clutter": {"sizeMeters": 6.0, "fill": 0.1, "walls": 1}}, "people": 2, "minGoalMeters": 1.0}
+HAS_COMPILER = importlib.util.find_spec("numba_cuda") is not None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # compiles, where nothing did before
+def test_warps_of_the_simulator_do_what_the_cpu_does():
+    paths = os.pathsep.join([str(TESTS), *(path for path in sys.path if path)])
+    env = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": paths}
+    command = [sys.executable, "-m", "trainer_tests.envs_tests.warp_in_simulator"]
+    done = subprocess.run(command, env=env, cwd=TESTS, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not HAS_COMPILER, reason="NOT COMPILED FOR A GPU: no numba-cuda: pip install 'headway[cuda]'")
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0)])
+def test_the_kernel_compiles_for_a_gpu_without_a_driver(make_spec, monkeypatch, capability):
+    from headway.envs.nav.cuda import run_lane
+    from numba import cuda
+    from numba.cuda import dispatcher
+    from numba.cuda.typing.typeof import typeof
+
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=capability))
+    env = NavVectorEnv(make_spec(LEVELS), 1)
+    action = (np.zeros((1, 2), np.float32),)
+    given = (numba.int64, typeof(env.params), typeof(env.arrays), typeof(action), numba.int64)
+    ptx, _ = cuda.compile_ptx(run_lane.py_func, numba.void(*given), cc=capability)
+    assert f".target sm_{capability[0]}{capability[1]}" in ptx
+    assert ".visible .entry" in ptx
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT RUN ON A GPU: this machine has none")
+def test_one_step_on_a_gpu_is_the_cpus_to_1e_5(make_spec):
+    spec = make_spec(LEVELS, lidar={"beams": 200}, scanStack=2, maxSteps=10)
+    cpu, gpu = NavVectorEnv(spec, 64), NavVectorEnv(spec, 64, device="cuda")
+    seen, other = cpu.reset(), gpu.reset()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(30):
+        gpu.set_state(cpu.get_state())
+        action = torch.rand((64, 2), generator=generator) * 2 - 1
+        step, found = cpu.step(action), gpu.step(action.cuda())
+        seen, other = step.observation, found.observation
+        torch.testing.assert_close(found.terminated.cpu(), step.terminated)
+        torch.testing.assert_close(found.reward.cpu(), step.reward, rtol=0, atol=1e-5)
+        for name in seen:
+            torch.testing.assert_close(other[name].cpu(), seen[name], rtol=0, atol=1e-5)
