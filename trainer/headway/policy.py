@@ -1,4 +1,4 @@
-"""A trained policy from its files, to act with: foreign data, read with care."""
+"""A trained policy from its files, to act with or to begin with: foreign data, read with care."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from torch import Tensor
 from headway import checkpoint
 from headway.checkpoint import MODEL
 from headway.envs import registry
-from headway.errors import CheckpointError
+from headway.errors import CheckpointError, SpecError
 from headway.networks import GreedyPolicy, build_actor_critic
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
+PREFIX = "network."
+BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -28,45 +30,76 @@ class Policy:
     source: Path
 
 
-def load_policy(path: Path) -> Policy:
-    """Load from a step-* directory, a folder of them (the newest whole one), or best.safetensors.
+@dataclass(frozen=True)
+class Weights:
+    """A network as files hold it."""
 
-    Raises CheckpointError that says what is wrong with it.
+    spec: object  # the run's TrainSpec as it was written, not checked yet
+    step: int
+    tensors: dict[str, Tensor]  # names as in the network's state
+    source: Path
+
+
+def load_policy(path: Path) -> Policy:
+    """Load from a step-* folder, a folder of them (the newest whole one), best.safetensors or an output folder.
+
+    Its network is built for the environment of its spec. Raises CheckpointError that says what is wrong with it.
     """
     try:
-        if path.suffix == ".safetensors":
-            return _from_best(path)
-        found = checkpoint.verify(path) if (path / checkpoint.FILE).is_file() else _newest(path)
-        weights = checkpoint.load_tensors(found.directory / MODEL)
-        return _policy(found.manifest.train_spec(), found.manifest.step, weights, found.directory)
+        weights = _read(path)
+        spec = TrainSpec.model_validate(weights.spec)
+        env = registry.make_vector_env(spec, 1)  # sizes are the environment's, not the file's
+        network = build_actor_critic(spec.network, spec.algo, env.layout, env.actions, spec.seed)
+        expected = network.state_dict()
+        for name, tensor in expected.items():
+            given = weights.tensors.get(name)
+            if given is None or given.shape != tensor.shape or given.dtype != tensor.dtype:
+                raise ValueError(f"{PREFIX}{name} is missing or of another shape or type than its spec says")
+        network.load_state_dict({name: weights.tensors[name] for name in expected})
     except (OSError, ValueError, LookupError, TypeError) as error:  # pydantic's and JSON's are ValueErrors
         raise CheckpointError(f"{path}: no policy can be loaded: {error}") from None
+    return Policy(spec, weights.step, GreedyPolicy(network), weights.source)
+
+
+def load_initial_weights(path: str) -> dict[str, Tensor]:
+    """Load what `train.initFrom` names, any of `load_policy`'s places. Raises SpecError that says what is wrong."""
+    try:
+        return _read(Path(path)).tensors
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        fix = f"no weights can be loaded: {error}: name a step-* folder, a {BEST} or an output folder"
+        raise SpecError("train.initFrom", path, fix) from None
+
+
+def _read(path: Path) -> Weights:
+    """Raises ValueError, OSError, KeyError or TypeError for what is no policy."""
+    if path.suffix == ".safetensors":
+        return _best(path)
+    if (path / checkpoint.FILE).is_file():
+        found = checkpoint.verify(path)
+    elif (path / BEST).is_file():
+        return _best(path / BEST)
+    else:
+        found = _newest(path)
+    tensors = checkpoint.load_tensors(found.directory / MODEL)
+    return Weights(found.manifest.spec, found.manifest.step, _network(tensors), found.directory)
 
 
 def _newest(root: Path) -> checkpoint.Found:
+    """Search the folder itself, and as an output folder: checkpoints/<namespace>/<name>."""
     passed_over: list[str] = []
-    found = checkpoint.search(root, None, passed_over)
-    if found is None:
-        raise ValueError("; ".join(["no whole checkpoint there: name a step-* directory", *passed_over]))
-    return found
+    for folder in (root, *sorted(root.glob("checkpoints/*/*"))):
+        if (found := checkpoint.search(folder, None, passed_over)) is not None:
+            return found
+    raise ValueError("; ".join(["no whole checkpoint there: name a step-* directory", *passed_over]))
 
 
-def _from_best(path: Path) -> Policy:
+def _best(path: Path) -> Weights:
     record_path = path.with_suffix(".json")
     if not record_path.is_file() or record_path.stat().st_size > MAX_RECORD_BYTES:
         raise ValueError(f"{record_path.name} is missing or too large")
     record = json.loads(record_path.read_bytes())
-    spec = TrainSpec.model_validate(record["spec"])
-    return _policy(spec, int(record["step"]), checkpoint.load_tensors(path), path)
+    return Weights(record["spec"], int(record["step"]), _network(checkpoint.load_tensors(path)), path)
 
 
-def _policy(spec: TrainSpec, step: int, tensors: dict[str, Tensor], source: Path) -> Policy:
-    weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
-    env = registry.make_vector_env(spec, 1)  # the sizes are its own, not the file's
-    network = build_actor_critic(spec.network, spec.algo, env.layout, env.actions, spec.seed)
-    expected = network.state_dict()
-    for name, tensor in expected.items():
-        if name not in weights or weights[name].shape != tensor.shape or weights[name].dtype != tensor.dtype:
-            raise ValueError(f"network.{name} is missing or of another shape or type than its spec says")
-    network.load_state_dict({name: weights[name] for name in expected})
-    return Policy(spec, step, GreedyPolicy(network), source)
+def _network(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}

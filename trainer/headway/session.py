@@ -18,8 +18,9 @@ from headway.checkpoint import CheckpointStore, Found, Manifest
 from headway.curriculum import CurriculumRecord, RunningCurriculum
 from headway.envs import registry
 from headway.episodes import EpisodeSums
-from headway.errors import CheckpointError
+from headway.errors import CheckpointError, SpecError
 from headway.parallel import Group
+from headway.policy import load_initial_weights
 from headway.run_context import CheckpointRef, RunContext
 from headway.tracking import make_tracker
 
@@ -90,6 +91,7 @@ class Session:
         """
         found = self._agree_on_parent()
         if found is None:
+            self._warm_start()
             self.curriculum.enter_stage()
             self.observation = self.env.reset()
         else:
@@ -100,6 +102,17 @@ class Session:
         if found is not None:  # not before: a leftover of an older attempt would cut the rows of the one that trains
             self.tracker.resume(self.step, found.manifest.tracker)
         return found is not None
+
+    def _warm_start(self) -> None:
+        """Begin with the weights that the spec names; a run that goes on has its own."""
+        if not (path := self.spec.init_from):
+            return
+        weights = load_initial_weights(path)
+        try:
+            self.algorithm.load_weights(weights)
+        except ValueError as error:
+            raise SpecError("train.initFrom", path, f"its network does not fit: {error}") from None
+        log.info("beginning with the weights of %s", path)
 
     def save_is_due(self) -> bool:
         """Say whether it is time for a checkpoint by rank 0's clock; never on other ranks."""

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from headway import randomness
 from headway.algos.ppo import PPO
 from headway.envs.protocol import ActionSpace, EpisodeEnds, FeatureLayout, Step
 from headway.errors import SpecError
 from headway.networks import build_actor_critic
-from headway.parallel import Group
+from headway.parallel import Group, Lanes
 from headway_api.algo_spec import Algo, Network
 from trainer_tests.line_env import LineEnv
 
@@ -141,3 +144,172 @@ def test_state_goes_on_exactly_and_refuses_what_does_not_fit():
         second.set_state({name: t for name, t in one.items() if name != "network.distribution.log_std"})
     with pytest.raises(ValueError, match=r"network\.distribution\.log_std is torch\.float64"):
         second.set_state(one | {"network.distribution.log_std": one["network.distribution.log_std"].double()})
+
+
+class Choices(LineEnv):
+    """LineEnv with three choices: back, stay, forth."""
+
+    actions = ActionSpace(3, discrete=True)
+
+    def step(self, action):
+        assert action.dtype == torch.int64
+        return super().step((action - 1).float()[:, None])
+
+
+def test_choices_are_learned_too():
+    ppo = make(num_envs=32, actions=Choices.actions, learningRate=0.01, rolloutSteps=8, epochs=4, minibatchSize=256)
+    env, rewards = Choices(32), []
+    for _ in range(25):
+        ppo.update(fill(ppo, env, 8), 1.0)
+        rewards.append(float(ppo.rollout.reward.mean()))
+    assert rewards[-1] > rewards[0] + 0.05
+    features = torch.tensor([[0.8, 1.0], [-0.8, 1.0]])
+    assert ppo.policy()(features, torch.ones(2, dtype=torch.bool)).tolist() == [0, 2]
+
+
+def test_two_lanes_do_what_one_does():
+    serial, parallel = make(threads=1), make(threads=2)
+    for ppo in (serial, parallel):
+        ppo.update(fill(ppo, LineEnv(4), 3), 1.0)
+    one, other = serial.get_state(), parallel.get_state()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_goes_wrong_in_a_lane_comes_out():
+    def fail():
+        raise ValueError("here")
+
+    for threads in (1, 2):
+        with pytest.raises(ValueError, match="here"):
+            Lanes(threads).run(lambda: 1, fail)
+
+
+def test_values_are_learned_in_units_of_their_targets_and_mean_the_same():
+    ppo = make(normalizeValues=True)
+    features = fill(ppo, LineEnv(4), 3)
+    ppo.rollout.reward.mul_(100).sub_(300)
+    with torch.no_grad():
+        before, _, _ = ppo._values(ppo.rollout.features, features)
+    target = ppo._batch(features).target
+    assert abs(float(target.mean())) < 1e-5 and float(target.std(unbiased=False)) == pytest.approx(1.0, abs=1e-5)
+    with torch.no_grad():
+        after, _, _ = ppo._values(ppo.rollout.features, features)
+    torch.testing.assert_close(after, before, atol=1e-2, rtol=1e-3)
+
+
+def test_observations_are_scaled_by_what_earlier_rollouts_have_seen():
+    ppo = make(normalizeObservations=True)
+    fill(ppo, LineEnv(4), 3)
+    seen = ppo.rollout.features.flatten(0, 1).clone()
+    ppo.update(seen[:4], 1.0)
+    scale = ppo.network.observation_scale
+    assert float(scale.count) == 12
+    torch.testing.assert_close(scale.mean, seen.double().mean(0))
+    ppo.policy()(seen, torch.ones(12, dtype=torch.bool))
+    assert float(scale.count) == 12  # acting without exploring learns nothing
+    state = ppo.get_state()
+    assert torch.equal(state["network.observation_scale.mean"], scale.mean)
+
+
+class Cue:
+    """Shows +1 or -1 once, then nothing for two steps; who acts with its sign at the end gets 1."""
+
+    def __init__(self, num_envs):
+        self.num_envs, self.t, self.episode = num_envs, 0, 0
+        self.begin()
+
+    def begin(self):
+        words = randomness.philox(tuple(map(torch.tensor, (self.episode, 0, 0, 0))), (1, 1))
+        self.cue = ((words[0] >> torch.arange(self.num_envs)) & 1).float() * 2 - 1
+        self.episode += 1
+        self.t = 0
+
+    def features(self):
+        shown = self.cue if self.t == 0 else torch.zeros(self.num_envs)
+        return torch.stack((shown, torch.full((self.num_envs,), self.t / 2)), dim=1)
+
+    def step(self, action):
+        last = self.t == 2
+        result = step(self.num_envs, terminated=range(self.num_envs) if last else ())
+        reward = ((action[:, 0] * self.cue) > 0).float() if last else torch.zeros(self.num_envs)
+        self.t += 1
+        if last:
+            self.begin()
+        return replace(result, reward=reward)
+
+
+def play_cues(ppo, updates):
+    env, reward = Cue(ppo.env_index.numel()), 0.0
+    for _ in range(updates):
+        while not ppo.ready():
+            features = env.features()
+            action = ppo.act(features, ppo.updates * 6 + ppo.rollout.filled)
+            ppo.observe(features, action, env.step(action), lambda observation: observation["observation"])
+        reward = float(ppo.rollout.reward.mean()) * 3
+        ppo.update(env.features(), 1.0)
+    return reward
+
+
+@pytest.mark.slow
+def test_memory_carries_a_cue_to_where_it_counts_and_without_it_nobody_knows():
+    given = {"rolloutSteps": 6, "minibatchSize": 96, "learningRate": 0.01, "epochs": 4, "initialLogStd": -1.0}
+    assert play_cues(make(num_envs=32, network=GRU, **given), 40) > 0.9
+    assert play_cues(make(num_envs=32, **given), 20) < 0.75
+
+
+def test_with_memory_the_first_minibatch_finds_the_policy_that_acted():
+    ppo = make(num_envs=4, network=GRU, rolloutSteps=6, minibatchSize=24)
+    env = LineEnv(4)
+    for k in range(3):  # episodes begin within rollouts, and go on over their ends
+        next_features = fill(ppo, env, 6) if k == 0 else collect(ppo, env, 6)
+        if k < 2:
+            ppo.update(next_features, 1.0)
+    assert bool(ppo.rollout.begins.any())
+    batch = ppo._batch(next_features)
+    ppo._backward(batch, torch.arange(4))
+    policy_loss, kl, *_ = ppo.flat.extra.tolist()
+    assert policy_loss == pytest.approx(-float(batch.advantage.mean()), abs=1e-6)
+    assert kl == pytest.approx(0.0, abs=1e-6)
+
+
+def collect(ppo, env, steps):
+    observation = env._observation()
+    for t in range(steps):
+        features = env.features(observation)
+        action = ppo.act(features, 100 * ppo.updates + t)
+        result = env.step(action)
+        ppo.observe(features, action, result, env.features)
+        observation = result.observation
+    return env.features(observation)
+
+
+def test_with_memory_a_cut_episode_is_valued_by_what_was_seen_until_then():
+    ppo = make(num_envs=2, network=GRU, rolloutSteps=3, minibatchSize=6)
+    rows = torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(0))
+    for t in range(3):
+        action = ppo.act(rows[t], t)
+        ppo.observe(rows[t], action, step(2, truncated=[1] if t == 1 else []), lambda o: o["observation"])
+    target = ppo._batch(torch.zeros(2, 2)).target.T  # [T, N]
+    memory = torch.zeros(1, 6)
+    with torch.no_grad():
+        for t in range(2):
+            _, memory = ppo.network.critic(rows[t, 1:], memory)
+        final, _ = ppo.network.critic(torch.full((1, 2), 7.0), memory)
+    assert target[1, 1].item() == pytest.approx(1 + ppo.spec.gamma * final.item(), rel=1e-5)
+
+
+def test_memory_goes_on_exactly_from_its_state():
+    env = LineEnv(4)
+    first = make(network=GRU, rolloutSteps=6, minibatchSize=24)
+    first.update(fill(first, env, 6), 1.0)
+    second = make(network=GRU, rolloutSteps=6, minibatchSize=24)
+    second.set_state({name: tensor.clone() for name, tensor in first.get_state().items()})
+    second.set_env_state({name: tensor.clone() for name, tensor in first.get_env_state().items()})
+    other = LineEnv(4)
+    other.set_state({name: tensor.clone() for name, tensor in env.get_state().items()})
+    for ppo, world in ((first, env), (second, other)):
+        ppo.update(collect(ppo, world, 6), 1.0)
+    one, two = first.get_state() | first.get_env_state(), second.get_state() | second.get_env_state()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    with pytest.raises(ValueError, match="actor_memory is"):
+        second.set_env_state(first.get_env_state() | {"actor_memory": torch.zeros(3, 6)})

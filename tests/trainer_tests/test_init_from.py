@@ -1,0 +1,115 @@
+import json
+
+import pytest
+import torch
+from headway.checkpoint import load_tensors
+from headway.errors import CheckpointError, SpecError
+from headway.evaluation import evaluate, trained
+from headway.policy import load_initial_weights, load_policy
+from headway.train import train
+from headway_api.train_spec import TrainSpec
+from trainer_tests.conftest import line_spec
+from trainer_tests.envs_tests.conftest import build_spec
+
+UPDATE = 12 * 8
+
+
+def never():
+    return False
+
+
+def ignore(snapshot):
+    pass
+
+
+def source(context, **changes):
+    return train(line_spec(totalSteps=UPDATE * 2, **changes), context("source"), never, ignore)
+
+
+def network(path):
+    return {name: t for name, t in load_tensors(path / "model.safetensors").items() if name.startswith("network.")}
+
+
+def test_a_run_begins_with_anothers_weights_and_statistics(line_env, context):
+    normalised = line_spec().algo.to_wire()
+    normalised["ppo"]["normalizeObservations"] = True
+    found = source(context, algo=normalised).checkpoint
+    frozen = json.loads(json.dumps(normalised))
+    frozen["ppo"] |= {"learningRate": 1e-30, "targetKl": 0.0}  # too small a step to change a weight
+    spec = line_spec(algo=frozen, initFrom=str(found), totalSteps=UPDATE, seed=7)
+    result = train(spec, context("b"), never, ignore)
+    before, after = network(found), network(result.checkpoint)
+    for name in before:
+        assert torch.equal(before[name], after[name]) == ("observation_scale" not in name), name
+    assert float(after["network.observation_scale.count"]) == float(before["network.observation_scale.count"]) + UPDATE
+    assert result.step == UPDATE  # weights only: the steps are its own
+
+
+def test_a_resumed_run_has_its_own_weights(line_env, context, tmp_path):
+    spec = line_spec(totalSteps=UPDATE * 3, initFrom=str(source(context).checkpoint))
+    whole = train(spec, context("whole"), never, ignore)
+    calls = iter(range(1))
+    train(spec, context("parts"), lambda: next(calls, None) is None, ignore)
+    load_from = tmp_path / "source"
+    load_from.rename(tmp_path / "gone")  # a resumed run does not even look there
+    parts = train(spec, context("parts", attempt=2), never, ignore)
+    one, other = network(whole.checkpoint), network(parts.checkpoint)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_every_place_of_a_policy_will_do(line_env, context, tmp_path):
+    out = tmp_path / "out"
+    run = context("out", checkpoints=out / "checkpoints" / "here" / "run")
+    found = train(line_spec(totalSteps=UPDATE), run, never, ignore).checkpoint
+    expected = load_initial_weights(str(found))
+    for place in (found.parent, out):
+        given = load_initial_weights(str(place))
+        assert all(torch.equal(given[name], expected[name]) for name in expected)
+
+
+def test_what_cannot_be_taken_over_is_told_with_field_both_shapes_and_fix(line_env, context):
+    found = source(context).checkpoint
+    wide = line_spec(initFrom=str(found), network={"mlp": {"hidden": [8, 16]}})
+    message = r"^train\.initFrom: '.*': its network does not fit: .* \[16.*\] there and .* \[8.*\] here: give both"
+    with pytest.raises(SpecError, match=message):
+        train(wide, context("b"), never, ignore)
+    with pytest.raises(SpecError, match=r"^train\.initFrom: 'nowhere': no weights can be loaded: .*name a step-\*"):
+        train(line_spec(initFrom="nowhere"), context("c"), never, ignore)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # it may be the first to need the kernel
+@pytest.mark.parametrize(
+    "kind",
+    [{"mlp": {"hidden": [8]}}, {"cnn1d": {"channels": [4], "hidden": [8]}}, {"gru": {"hidden": [8], "size": 8}}],
+    ids=["mlp", "cnn1d", "gru"],
+)
+def test_every_network_trains_resumes_and_is_evaluated_from_its_files(context, kind):
+    wire = build_spec({"world": {"empty": {"sizeMeters": 6.0}}}, maxSteps=20, lidar={"beams": 12}).to_wire()
+    ppo = {"rolloutSteps": 8, "minibatchSize": 32, "normalizeObservations": True, "normalizeValues": True}
+    evaluation = {"everySteps": 64, "levels": 8}
+    wire |= {"numEnvs": 8, "totalSteps": 192, "algo": {"ppo": ppo}, "network": kind, "evaluation": evaluation}
+    spec = TrainSpec.model_validate(wire)
+    whole = train(spec, context("whole"), never, ignore)
+    calls = iter(range(1))
+    train(spec, context("parts"), lambda: next(calls, None) is None, ignore)
+    parts = train(spec, context("parts", attempt=2), never, ignore)
+    one, other = network(whole.checkpoint), network(parts.checkpoint)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    policy = load_policy(parts.checkpoint)
+    scores = evaluate(trained(policy.act), policy.spec, 0, "test", 8)
+    assert scores == evaluate(trained(policy.act), policy.spec, 0, "test", 8, num_envs=3)
+    best = load_policy(context("parts").out / "best.safetensors")
+    assert best.spec == policy.spec
+
+
+def test_a_file_of_another_shape_than_its_spec_says_is_refused(context):
+    wire = build_spec({"world": {"empty": {"sizeMeters": 6.0}}}, lidar={"beams": 12}).to_wire()
+    wire |= {"algo": {"ppo": {"rolloutSteps": 1, "minibatchSize": 1}}, "network": {"mlp": {"hidden": [8]}}}
+    result = train(TrainSpec.model_validate(wire), context(), never, ignore)
+    manifest = result.checkpoint / "manifest.json"
+    record = json.loads(manifest.read_text())
+    record["spec"]["network"]["mlp"]["hidden"] = [9]
+    manifest.write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match=r"network\.actor\.layers\.0\.weight is missing or of another shape"):
+        load_policy(result.checkpoint)
