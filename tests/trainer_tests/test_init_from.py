@@ -103,10 +103,8 @@ def test_every_network_trains_resumes_and_is_evaluated_from_its_files(context, k
     assert best.spec == policy.spec
 
 
-def test_a_file_of_another_shape_than_its_spec_says_is_refused(context):
-    wire = build_spec({"world": {"empty": {"sizeMeters": 6.0}}}, lidar={"beams": 12}).to_wire()
-    wire |= {"algo": {"ppo": {"rolloutSteps": 1, "minibatchSize": 1}}, "network": {"mlp": {"hidden": [8]}}}
-    result = train(TrainSpec.model_validate(wire), context(), never, ignore)
+def test_a_file_of_another_shape_than_its_spec_says_is_refused(line_env, context):
+    result = source(context)
     manifest = result.checkpoint / "manifest.json"
     record = json.loads(manifest.read_text())
     record["spec"]["network"]["mlp"]["hidden"] = [9]

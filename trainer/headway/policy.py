@@ -48,7 +48,7 @@ def load_policy(path: Path) -> Policy:
     try:
         weights = _read(path)
         spec = TrainSpec.model_validate(weights.spec)
-        env = registry.make_vector_env(spec, 1)  # sizes are the environment's, not the file's
+        env = registry.make_vector_env(spec, 1, offset=0, threads=1)  # sizes are the environment's, not the file's
         network = build_actor_critic(spec.network, spec.algo, env.layout, env.actions, spec.seed)
         expected = network.state_dict()
         for name, tensor in expected.items():
