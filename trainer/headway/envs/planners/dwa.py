@@ -137,6 +137,7 @@ class Memory(NamedTuple):
     origin: NDArray[np.float64]  # [N, 2] of the maps' lower-left corner, in metres
     lethal: NDArray[np.int16]  # [N, S, S] step at which something was last seen so near that the robot does not fit
     near: NDArray[np.int16]  # [N, S, S] the same, a little farther away
+    target: NDArray[np.float64]  # [N, 2] in metres
     points: NDArray[np.float64]  # [P, 2]
     cost: NDArray[np.float64]  # [S * S]
     parent: NDArray[np.int64]  # [S * S]
@@ -150,6 +151,7 @@ def new_memory(num_envs: int, beams: int, reach_meters: float) -> Memory:
         origin=np.zeros((num_envs, 2)),
         lethal=np.full((num_envs, size, size), NEVER, np.int16),
         near=np.full((num_envs, size, size), NEVER, np.int16),
+        target=np.zeros((num_envs, 2)),
         points=new_points(beams),
         cost=np.empty(size * size),
         parent=np.empty(size * size, np.int64),
@@ -164,7 +166,6 @@ def dwa_all(body, tuning, beams, rows, goals, fresh, memory, action):
     """
     reach = body.max_speed * tuning.horizon_seconds + body.outer_radius + tuning.clear_meters
     half = 0.5 * CELL * memory.lethal.shape[1]
-    target = np.empty(2)
     points = memory.points
     for i in range(rows.shape[0]):
         row = rows[i]
@@ -177,9 +178,9 @@ def dwa_all(body, tuning, beams, rows, goals, fresh, memory, action):
         count = obstacle_points(body, beams, row, body.range_meters, points)
         guide(
             body, row, goals[i], points[:count], memory.origin[i], memory.steps[i],
-            memory.lethal[i], memory.near[i], memory.cost, memory.parent, target,
+            memory.lethal[i], memory.near[i], memory.cost, memory.parent, memory.target[i],
         )  # fmt: skip
         count = obstacle_points(body, beams, row, reach, points)
-        gx, gy = in_robot_frame(row, target)
+        gx, gy = in_robot_frame(row, memory.target[i])
         choose(body, tuning, points[:count], float(row[4]), float(row[5]), gx, gy, action[i])
         memory.steps[i] += 1

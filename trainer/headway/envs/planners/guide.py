@@ -21,6 +21,7 @@ NEAR_COST = 3.0
 ESCAPE = 6  # cells around the robot that are never blocked, only dear: it stands there
 ESCAPE_COST = 20.0
 LOOK_AHEAD = 2.0  # metres along the way to the target, if it is in free view
+PLAN_SECONDS = 0.4  # between two searches
 NEVER = -(1 << 14)  # in the step stamps of a map: nothing seen there
 
 
@@ -123,9 +124,11 @@ def target_on(lethal, start, goal, parent, step, target, origin):
 
 @kernel
 def guide(body, row, goal, points, origin, step, lethal, near, cost, parent, target):
-    """Enter a scan and write the target [2] of observation `row` [O]: the goal itself where no way is known."""
+    """Enter a scan; now and then write the target [2] of observation `row` [O]: the goal where no way is known."""
     size = lethal.shape[0]
     see(body, row, points, origin, step, lethal, near)
+    if step % max(1, round(PLAN_SECONDS / body.step_seconds)) != 0:
+        return
     cells = np.empty(4, np.int64)
     for k in range(2):
         cells[k] = min(max(int((row[k] - origin[k]) / CELL), 0), size - 1)
