@@ -44,14 +44,16 @@ class Ppo(Contract):
 class Dagger(Contract):
     """Imitation of a planner by dataset aggregation (Ross et al. 2011, arXiv 1011.0686).
 
-    The policy drives, the planner says at each step what it would have done. With expertSteps at totalSteps the planner
-    drives all along, which is behaviour cloning. Its checkpoint can begin a PPO run: initFrom.
+    The policy drives, the planner says at each step what it would have done. With expertSteps far beyond totalSteps the
+    planner drives all along, which is behaviour cloning. Its checkpoint can begin a PPO run: initFrom.
     """
 
-    expert: Literal["astar", "goStraight", "orca"] = described("astar", "The planner that is imitated.")
+    expert: Literal["astar", "goStraight"] = described(
+        "astar", "The planner that is imitated: the shortest way on the true map, or straight on to the goal."
+    )
     expert_steps: Int = described(
         200_000,
-        "Environment steps over which the planner's share of the driving falls to none.",
+        "Environment steps over which the planner's share of the driving falls evenly from all to none.",
         ge=0,
         le=10**12,
     )
@@ -59,7 +61,9 @@ class Dagger(Contract):
     rollout_steps: RuleInt = described(32, "Steps of each environment between two updates.", ge=1, le=16384)
     minibatch_size: RuleInt = described(2048, "Labelled steps in one gradient step, over all ranks.", ge=1, le=4194304)
     gradient_steps: Int = described(16, "Gradient steps between two rollouts.", ge=1, le=10000)
-    capacity: Int = described(1_000_000, "Newest labelled steps that are kept, over all ranks.", ge=1, le=100_000_000)
+    capacity: Int = described(
+        250_000, "Newest labelled steps that are kept, over all ranks; the checkpoint holds them.", ge=1, le=100_000_000
+    )
     max_grad_norm: Float = described(0.5, "Gradients are scaled down to this norm.", gt=0.0, le=1000.0)
 
 

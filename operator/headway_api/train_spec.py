@@ -81,6 +81,12 @@ class TrainSpec(Contract):
             field="algo",
         ),
         Rule(
+            cel="!has(self.algo.dagger) || !has(self.network.gru)",
+            holds=lambda m: m.algo.dagger is None or m.network.gru is None,
+            message="algo.dagger learns from single steps, which network.gru has no use for: choose mlp or cnn1d",
+            field="network",
+        ),
+        Rule(
             cel="self.curriculum.stages.all(s, has(s.levels) == has(self.env.nav))",
             holds=lambda m: all((s.levels is not None) == (m.env.nav is not None) for s in m.curriculum.stages),
             message="with env.nav every stage of the curriculum has levels; with env.gym it has none",

@@ -16,6 +16,7 @@ from torch import Tensor
 STREAM_EXPLORATION: Final = 0x68770001  # outside the small numbers that the environments use for their streams
 STREAM_SHUFFLE: Final = 0x68770002
 STREAM_LEVELS: Final = 0x68770003
+STREAM_EXPERT: Final = 0x68770004
 STREAM_BASELINE: Final = 0x68770010
 
 _MASK: Final = 0xFFFFFFFF
@@ -60,6 +61,12 @@ def uniforms(seed: int, env_index: Tensor, steps: Tensor) -> Tensor:
     high, low, zero = (steps >> 32) & _MASK, steps & _MASK, torch.zeros_like(env_index)
     words = philox((env_index[None], low[:, None], high[:, None], zero[None]), (seed & _MASK, STREAM_EXPLORATION))
     return (words[0].double() + 0.5) / 2**32
+
+
+def expert_draws(seed: int, env_index: Tensor, step: int) -> Tensor:
+    """Uniform numbers in (0, 1), float64 [N], that decide whether an expert drives at this step."""
+    low, high, zero = (torch.full_like(env_index, word) for word in (step & _MASK, (step >> 32) & _MASK, 0))
+    return (philox((env_index, low, high, zero), (seed & _MASK, STREAM_EXPERT))[0].double() + 0.5) / 2**32
 
 
 def permutation(size: int, seed: int, update: int, epoch: int, shard: int, device: torch.device) -> Tensor:

@@ -60,7 +60,9 @@ class Session:
         num_envs = spec.num_envs // group.world_size
         self.env = registry.make_vector_env(spec, num_envs, offset=group.rank * num_envs, threads=run.threads)
         device = torch.device(run.device)
-        self.algorithm = build_algorithm(spec, self.env.layout, self.env.actions, group, device, run.threads)
+        self.algorithm = build_algorithm(
+            spec, self.env.layout, self.env.actions, group, device, run.threads, self.env.expert
+        )
         self.curriculum = RunningCurriculum(spec, self.env, group)
         self.episodes = EpisodeSums()
         self.tracker = make_tracker(spec.trackers, run.out, group.rank)

@@ -69,7 +69,7 @@ def finish(ranks: list[Rank], timeout_s: float = 100.0) -> list[tuple[int, str]]
 
 
 def train_a_rank(env: str, wire: dict[str, Any], folder: Path, attempt: int, killed_at: int, victim: int) -> None:
-    """Train on env "line" or "nav"; rank `victim` ends itself with SIGKILL after update `killed_at` (0: never)."""
+    """Train on LineEnv or the real one; rank `victim` ends itself with SIGKILL after update `killed_at` (0: never)."""
     from headway.envs import registry
     from headway.run_context import RunContext
     from headway.train import train

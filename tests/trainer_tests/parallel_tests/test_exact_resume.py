@@ -30,6 +30,12 @@ def rows(folder):
     return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
 
 
+def dagger_spec():
+    """Imitation of a planner that knows the map: both drive, and the ring of labelled steps wraps around."""
+    dagger = {"expertSteps": UPDATE * 5, "rolloutSteps": 8, "minibatchSize": 48, "gradientSteps": 3, "capacity": 240}
+    return TrainSpec.model_validate(nav_spec().to_wire() | {"algo": {"dagger": dagger}})
+
+
 def nav_spec():
     """People in clutter, on the real environment, in six updates of 12 environments."""
     wire = SPEC.to_wire()
@@ -48,10 +54,10 @@ def learnable_spec():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("env", "world_size"), [("nav", 1), ("nav", 2), ("nav", 3), ("line", 2)])
+@pytest.mark.parametrize(("env", "world_size"), [("nav", 1), ("nav", 2), ("nav", 3), ("line", 2), ("dagger", 2)])
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    spec = nav_spec() if env == "nav" else learnable_spec()
+    spec = {"nav": nav_spec, "line": learnable_spec, "dagger": dagger_spec}[env]()
     for code, output in gang.finish(train(whole, world_size, spec=spec, env=env)):
         assert code == 0, output
     dying = train(killed, world_size, killed_at=4, victim=world_size - 1, spec=spec, env=env)

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import torch
 from headway_api.train_spec import TrainSpec
+from torch import Tensor
 
+from headway.algos.dagger import DAgger
 from headway.algos.ppo import PPO
 from headway.algos.protocol import Algorithm
 from headway.envs.protocol import ActionSpace, FeatureLayout
 from headway.networks import build_actor_critic
 from headway.parallel import Group
 
-Builder = Callable[[TrainSpec, FeatureLayout, ActionSpace, Group, torch.device, int], Algorithm]
+Experts = Callable[[str], Tensor]  # VectorEnv.expert
+Builder = Callable[[TrainSpec, FeatureLayout, ActionSpace, Group, torch.device, int, Experts], Algorithm]
 
 
 def _ppo(
-    spec: TrainSpec, layout: FeatureLayout, actions: ActionSpace, group: Group, device: torch.device, threads: int
+    spec: TrainSpec,
+    layout: FeatureLayout,
+    actions: ActionSpace,
+    group: Group,
+    device: torch.device,
+    threads: int,
+    experts: Experts,
 ) -> Algorithm:
     assert spec.algo.ppo is not None
     network = build_actor_critic(spec.network, spec.algo, layout, actions, spec.seed).to(device)
@@ -27,12 +37,38 @@ def _ppo(
     return PPO(spec.algo.ppo, network, layout, actions, env_index, spec.seed, group, threads)
 
 
-ALGORITHMS: Final[dict[str, Builder]] = {"ppo": _ppo}
+def _dagger(
+    spec: TrainSpec,
+    layout: FeatureLayout,
+    actions: ActionSpace,
+    group: Group,
+    device: torch.device,
+    threads: int,
+    experts: Experts,
+) -> Algorithm:
+    assert spec.algo.dagger is not None
+    network = build_actor_critic(spec.network, spec.algo, layout, actions, spec.seed).to(device)
+    num_envs = spec.num_envs // group.world_size
+    env_index = torch.arange(num_envs, device=device) + group.rank * num_envs
+    expert = partial(experts, spec.algo.dagger.expert)
+    return DAgger(spec.algo.dagger, network, layout, actions, env_index, spec.num_envs, spec.seed, group, expert)
+
+
+ALGORITHMS: Final[dict[str, Builder]] = {"ppo": _ppo, "dagger": _dagger}
 
 
 def build_algorithm(
-    spec: TrainSpec, layout: FeatureLayout, actions: ActionSpace, group: Group, device: torch.device, threads: int
+    spec: TrainSpec,
+    layout: FeatureLayout,
+    actions: ActionSpace,
+    group: Group,
+    device: torch.device,
+    threads: int,
+    experts: Experts,
 ) -> Algorithm:
-    """Build the algorithm that the spec names, for this rank's share of the environments, with its CPU threads."""
+    """Build the algorithm that the spec names, for this rank's share of the environments, with its CPU threads.
+
+    `experts` is `VectorEnv.expert` of those environments: whom imitation asks.
+    """
     kind, _ = spec.algo.chosen()
-    return ALGORITHMS[kind](spec, layout, actions, group, device, threads)
+    return ALGORITHMS[kind](spec, layout, actions, group, device, threads, experts)

@@ -107,7 +107,10 @@ class VectorEnv(Protocol):
         ...
 
     def expert(self, name: str) -> Tensor:
-        """What the planner of that name would do now, float32 [N, A]. Raises SpecError where there is none."""
+        """What the planner of that name would do now, as `step` takes it: a function of the present state.
+
+        Raises SpecError where there is none.
+        """
         ...
 
     def features(self, observation: Observation) -> Tensor:

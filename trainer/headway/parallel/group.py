@@ -79,6 +79,8 @@ def check_divisible(spec: TrainSpec, world_size: int) -> None:
     totals = {"train.numEnvs": spec.num_envs}
     if spec.algo.ppo is not None:
         totals["train.algo.ppo.minibatchSize"] = spec.algo.ppo.minibatch_size
+    if spec.algo.dagger is not None:
+        totals["train.algo.dagger.minibatchSize"] = spec.algo.dagger.minibatch_size
     for field, total in totals.items():
         if total % world_size:
             raise SpecError(field, total, f"does not divide by {world_size} ranks: choose a multiple of {world_size}")

@@ -156,10 +156,16 @@ class NavVectorEnv:
         self._stage = stage
 
     def expert(self, name: str) -> Tensor:
-        """What the planner of that name would do now, float32 [N, 2]. Raises SpecError where there is none."""
+        """What the planner of that name would do now: float32 [N, 2], or int64 [N], the command nearest to it.
+
+        Raises SpecError where there is no such planner.
+        """
         if name not in EXPERTS:
             raise SpecError("train.algo.dagger.expert", name, f"this environment has {', '.join(EXPERTS)}")
-        return torch.from_numpy(self._experts.act(name))
+        action = torch.from_numpy(self._experts.act(name))
+        if self._commands is None:
+            return action
+        return torch.cdist(action, torch.as_tensor(self._commands)).argmin(1)
 
     def remember_levels(self, levels: Tensor, weights: Tensor, share: float) -> None:
         """Let `share` of the fresh episodes of the stage play one of `levels` [R, 2] again, drawn by `weights` [R].

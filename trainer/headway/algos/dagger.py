@@ -1,0 +1,173 @@
+"""Imitation of an expert by dataset aggregation (Ross, Gordon, Bagnell 2011, arXiv 1011.0686).
+
+At each step every environment is driven by the expert with probability beta, else by the policy (algorithm 3.1 there);
+whoever drives, the expert's advice is kept, so that the policy learns what to do where it comes by itself. beta falls
+linearly to 0. An expert that drives all along is behaviour cloning.
+
+N environments of this rank, K steps of each kept, F features, A action entries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from headway_api.algo_spec import Dagger
+from torch import Tensor
+
+from headway import randomness
+from headway.algos.protocol import Featurise
+from headway.algos.state import flat_adam_state, restore
+from headway.envs.protocol import ActionSpace, FeatureLayout, Step
+from headway.errors import SpecError
+from headway.networks import ActorCritic, GreedyPolicy, load_weights
+from headway.parallel import FlatParameters, Group
+
+Expert = Callable[[], Tensor]  # what it would do now: float32 [N, A] or int64 [N]
+
+
+class DAgger:
+    """Rollouts of T steps, each labelled by the expert; then gradient steps on all that is kept."""
+
+    def __init__(
+        self,
+        spec: Dagger,
+        network: ActorCritic,
+        layout: FeatureLayout,
+        actions: ActionSpace,
+        env_index: Tensor,
+        total_envs: int,
+        seed: int,
+        group: Group,
+        expert: Expert,
+    ) -> None:
+        self.spec, self.network, self.group, self.seed, self.expert = spec, network, group, seed, expert
+        self.env_index = env_index  # [N] global, on the device that learns
+        self.total_envs = total_envs
+        self.device = env_index.device
+        self.discrete = actions.discrete
+        self.flat = FlatParameters(network, extra=1)
+        self.optimiser = torch.optim.Adam([self.flat.value], lr=spec.learning_rate, eps=1e-5, fused=True)
+        self.length = max(spec.rollout_steps, spec.capacity // total_envs)  # K
+        n = env_index.numel()
+        # The ring: environments first, so that it is split over ranks as they are.
+        self.features = torch.zeros(n, self.length, layout.size, device=self.device)
+        label = (
+            torch.zeros(n, self.length, dtype=torch.int64)
+            if actions.discrete
+            else torch.zeros(n, self.length, actions.size)
+        )
+        self.advice = label.to(self.device)
+        self.steps = 0  # ever taken in
+        self.updates = 0
+        self.taken = 0  # since the last update
+        self.memory = torch.zeros(n, 0, device=self.device)  # these networks have none
+
+    def share(self, step: int) -> float:
+        """Probability that the expert drives at step number `step` of each environment."""
+        if self.spec.expert_steps == 0:
+            return 0.0
+        return max(0.0, 1.0 - step * self.total_envs / self.spec.expert_steps)
+
+    @torch.no_grad()
+    def act(self, features: Tensor, step: int) -> Tensor:
+        """Ask the expert, and let it or the policy drive; see Algorithm.act."""
+        advice = self.expert().to(self.device)
+        inputs = features.to(self.device)
+        at = self.steps % self.length
+        self.features[:, at] = inputs
+        self.advice[:, at] = advice
+        output, _ = self.network.actor(self.network.prepare(inputs), self.memory)
+        own = self.network.distribution.mode(output)
+        drives = randomness.expert_draws(self.seed, self.env_index, step) < self.share(step)  # bool [N]
+        chosen = torch.where(drives if self.discrete else drives[:, None], advice, own)
+        return chosen.to(features.device)
+
+    def observe(self, features: Tensor, action: Tensor, step: Step, featurise: Featurise) -> None:
+        """Count the step, which `act` has kept; see Algorithm.observe."""
+        self.steps += 1
+        self.taken += 1
+
+    def ready(self) -> bool:
+        """Say whether a rollout has been taken in."""
+        return self.taken == self.spec.rollout_steps
+
+    def update(self, next_features: Tensor, fraction_left: float) -> dict[str, float]:
+        """Learn from what is kept; see Algorithm.update."""
+        kept = min(self.steps, self.length)
+        features, advice = self.features[:, :kept].flatten(0, 1), self.advice[:, :kept].flatten(0, 1)
+        loss, norm = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        for index in self._minibatches(len(features)):
+            self._backward(features[index], advice[index])
+            loss += self.flat.extra[0]
+            norm += self.flat.clip_gradient(self.spec.max_grad_norm)
+            self.optimiser.step()
+        steps = self.spec.gradient_steps
+        found = {"loss/imitation": float(loss) / steps, "dagger/gradient_norm": float(norm) / steps}
+        if not all(map(math.isfinite, found.values())):  # before anything is saved
+            fix = f"the loss of update {self.updates} is not finite: lower it"
+            raise SpecError("train.algo.dagger.learningRate", self.spec.learning_rate, fix)
+        self.updates += 1
+        self.taken = 0
+        return found | {
+            "dagger/expert_share": self.share(self.steps),
+            "dagger/labelled_steps": float(kept * self.total_envs),
+        }
+
+    def _minibatches(self, rows: int) -> list[Tensor]:
+        """Rows of each gradient step: orders of all that is kept, one after another, cut into pieces of equal size."""
+        size = self.spec.minibatch_size // self.group.world_size
+        wanted = size * self.spec.gradient_steps
+        orders = [
+            randomness.permutation(rows, self.seed, self.updates, k, int(self.env_index[0]), self.device)
+            for k in range(math.ceil(wanted / rows))
+        ]
+        return list(torch.cat(orders)[:wanted].split(size))
+
+    def _backward(self, features: Tensor, advice: Tensor) -> None:
+        """Put the gradient of the minibatch's loss, and the loss, averaged over ranks, into the flat buffer.
+
+        Squared error for numbers, which is the likelihood of a Gaussian whose deviation is left as it is; cross-entropy
+        for choices. The value function is not touched.
+        """
+        output, _ = self.network.actor(self.network.prepare(features), self.memory)
+        if self.discrete:
+            loss = -self.network.distribution.log_prob(output, advice).mean()
+        else:
+            loss = 0.5 * (output - advice).square().sum(-1).mean()
+        self.flat.buffer.zero_()
+        loss.backward()
+        with torch.no_grad():
+            self.flat.extra.copy_(loss.detach()[None])
+            self.group.sum_(self.flat.buffer).div_(self.group.world_size)
+
+    def policy(self) -> GreedyPolicy:
+        """Return the present policy; see Algorithm.policy."""
+        return GreedyPolicy(self.network)
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Begin with another run's network; see Algorithm.load_weights."""
+        load_weights(self.network, weights)
+
+    def get_state(self) -> dict[str, Tensor]:
+        """Network, Adam's moments and counters. Complete between an update and the next `act`."""
+        state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        state |= {f"optimiser.{name}": t for name, t in flat_adam_state(self.optimiser, self.flat.value).items()}
+        return state | {"updates": torch.tensor(self.updates), "steps": torch.tensor(self.steps)}
+
+    def set_state(self, state: dict[str, Tensor]) -> None:
+        """Go on where `get_state` was called; see Algorithm.set_state."""
+        updates, steps = int(state.get("updates", -1)), int(state.get("steps", -1))
+        if updates < 0 or steps != updates * self.spec.rollout_steps:
+            raise ValueError(f"steps {steps} and updates {updates} contradict rolloutSteps {self.spec.rollout_steps}")
+        restore(self.get_state(), state)
+        self.updates, self.steps, self.taken = updates, steps, 0
+
+    def get_env_state(self) -> dict[str, Tensor]:
+        """What is kept of each environment; see Algorithm.get_env_state."""
+        return {"features": self.features, "advice": self.advice}
+
+    def set_env_state(self, state: dict[str, Tensor]) -> None:
+        """Go on where `get_env_state` was called; see Algorithm.set_env_state."""
+        restore(self.get_env_state(), state)
