@@ -35,7 +35,7 @@ def test_an_episode_ends_with_its_own_last_observation():
     for _ in range(10):
         observation, _, terminated, truncated, info = env.step(np.array([-1.0, 0.5], np.float32))
     assert (terminated, truncated) == (False, True)
-    assert info == {"is_success": False, "is_collision": False}
+    assert (info["is_success"], info["is_collision"]) == (False, False)
     start, _ = env.reset()
     assert not np.array_equal(start["desired_goal"], observation["desired_goal"])
 
@@ -56,3 +56,37 @@ def test_wrong_fields_are_refused():
         make(nav={"lidar": {"beams": 0}})
     with pytest.raises(ValueError, match="rgb_array"):
         make().unwrapped.__class__(render_mode="human")
+
+
+def test_the_reward_of_another_goal_is_what_the_step_would_have_earned():
+    env = make(nav={"maxSteps": 60, "goalRadiusMeters": 0.4}).unwrapped
+    rows = []
+    for seed in range(8):
+        env.reset(seed=seed)
+        ended = False
+        while not ended:
+            seen, reward, terminated, truncated, info = env.step(np.array([1.0, 0.1], np.float32))
+            ended = terminated or truncated
+            rows.append((seen["achieved_goal"], seen["desired_goal"], info, reward, terminated))
+    achieved, desired, infos, rewards, terminated = (list(column) for column in zip(*rows, strict=True))
+    assert any(info["is_collision"] for info in infos)
+    computed = env.compute_reward(np.array(achieved), np.array(desired), infos)
+    np.testing.assert_allclose(computed, rewards, atol=1e-5)
+    assert env.compute_terminated(np.array(achieved), np.array(desired), infos).tolist() == terminated
+    # With the place where it stands as its goal, by hand: the goal's 2, and 0.2 for each metre of the step.
+    seen, _, info, _, _ = next(row for row in rows if not row[4])
+    moved = np.linalg.norm(seen - info["achieved_before"])
+    assert env.compute_reward(seen, seen, info) == pytest.approx(info["reward_besides_goal"] + 2.0 + 0.2 * moved)
+    assert env.compute_terminated(seen, seen, info) is True
+
+
+def test_a_state_goes_on_where_it_was_taken():
+    env, action = make().unwrapped, np.array([0.5, 0.2], np.float32)
+    env.reset(seed=3)
+    env.step(action)
+    saved = env.get_state()
+    expected, after = env.step(action)[0], env.reset()[0]
+    other = make().unwrapped
+    other.set_state(saved)
+    assert np.array_equal(other.step(action)[0]["observation"], expected["observation"])
+    assert np.array_equal(other.reset()[0]["observation"], after["observation"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -20,6 +21,7 @@ class Featurise(Protocol):
     """A pure function of the rows given."""
 
     layout: FeatureLayout
+    step_seconds: float  # simulated time between two decisions; NaN: nobody knows
 
     def __call__(self, observation: Observation) -> Tensor:
         """Float32 [N, F]."""
@@ -28,6 +30,8 @@ class Featurise(Protocol):
 
 class Plain:
     """All entries in a row: the observation, and where there are goals the one reached and the one wanted."""
+
+    step_seconds = math.nan
 
     def __init__(self, sizes: Sizes) -> None:
         self.layout = FeatureLayout(plain=sizes.observation + 2 * sizes.goal)

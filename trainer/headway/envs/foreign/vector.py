@@ -21,7 +21,6 @@ class GymVectorEnv:
     """A Gymnasium environment by its id, in as many processes as the rank has threads."""
 
     exact_state = False  # nobody else's environment can give its state
-    step_seconds = math.nan
 
     def __init__(
         self,
@@ -48,6 +47,7 @@ class GymVectorEnv:
         self._pool = Pool(order, num_envs, threads)
         self.actions = ActionSpace(self._pool.sizes.action, self._pool.sizes.discrete)
         self._features = make_features(spec.env.gym, self._pool.sizes)
+        self.step_seconds = self._features.step_seconds
         self.layout = self._features.layout
         self.knows_success = False  # until an episode says
         self._stage = 0

@@ -28,7 +28,7 @@ class Features:
         self._stack = nav.scan_stack
         self._radius = nav.robot.footprint.inner_radius
         self._limits = (nav.robot.max_speed, nav.robot.max_turn_rate)
-        self._step_seconds = nav.step_seconds
+        self.step_seconds = nav.step_seconds
         self._range = nav.lidar.range_meters
         angles = beam_angles(nav)
         self._cos = torch.from_numpy(angles).cos().float()  # [B]
@@ -66,7 +66,7 @@ class Features:
         Exact to first order for velocities that have not changed since: what is d away at angle a comes
         v t cos(a) nearer, and beam a looks where beam a + w t looked.
         """
-        seconds = age * self._step_seconds
+        seconds = age * self.step_seconds
         shift = rows[:, 5] * (seconds / self._spacing)  # [N] beams
         low = shift.floor()
         index = torch.arange(self._beams, device=rows.device) + low.long()[:, None]  # [N, B]

@@ -88,16 +88,16 @@ class NavVectorEnv:
         """Begin episode 0 in every environment."""
         return self.reset_to(0)
 
-    def reset_to(self, episode: int) -> Observation:
-        """Begin episode number `episode` in every environment."""
+    def reset_to(self, episode: int | NDArray[np.int64]) -> Observation:
+        """Begin episode number `episode` in every environment; [N]: each its own."""
         self.arrays.count[:] = 0
         self.arrays.count[:, a.EPISODE] = episode
         self._run(BEGIN)
         return self._observation()
 
-    def seed(self, seed: int) -> None:
-        """Draw levels and people of another seed from the next reset on."""
-        self.params = self.params._replace(seed=seed)
+    def number_from(self, offset: int) -> None:
+        """Environment i is number `offset + i` of all from the next reset on, and plays its levels."""
+        self.params = self.params._replace(offset=offset)
         self._experts.forget()
 
     def step(self, action: Tensor) -> Step:
