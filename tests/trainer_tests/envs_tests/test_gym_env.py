@@ -13,10 +13,11 @@ def make(**kwargs):
     return gymnasium.make("headway/Nav-v0", levels=SMALL, **kwargs)
 
 
-def test_gymnasiums_checker_has_nothing_to_say():
+@pytest.mark.parametrize("nav", [{}, {"actions": {"discrete": {}}}], ids=["continuous", "discrete"])
+def test_gymnasiums_checker_has_nothing_to_say(nav):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(make(render_mode="rgb_array").unwrapped)
+        check_env(make(render_mode="rgb_array", nav=nav).unwrapped)
 
 
 def test_a_seed_names_the_episode_and_resets_without_one_go_on():

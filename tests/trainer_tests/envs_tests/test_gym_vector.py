@@ -9,13 +9,13 @@ NAV = {"maxSteps": 12, "lidar": {"beams": 8}}
 N = 5
 
 
-def ours(**kwargs):
-    return gymnasium.make_vec("headway/Nav-v0", num_envs=N, nav=NAV, levels=SMALL, **kwargs)
+def ours(nav=NAV, **kwargs):
+    return gymnasium.make_vec("headway/Nav-v0", num_envs=N, nav=nav, levels=SMALL, **kwargs)
 
 
-def gymnasiums():
+def gymnasiums(nav):
     def single():
-        return gymnasium.make("headway/Nav-v0", nav=NAV, levels=SMALL, disable_env_checker=True)
+        return gymnasium.make("headway/Nav-v0", nav=nav, levels=SMALL, disable_env_checker=True)
 
     return SyncVectorEnv([single] * N, autoreset_mode=AutoresetMode.SAME_STEP)
 
@@ -36,8 +36,9 @@ def assert_same(left, right):
         np.testing.assert_array_equal(left, right)
 
 
-def test_it_is_n_single_environments_step_by_step():
-    mine, theirs = ours(), gymnasiums()
+@pytest.mark.parametrize("nav", [NAV, NAV | {"actions": {"discrete": {"speeds": 2}}}], ids=["continuous", "discrete"])
+def test_it_is_n_single_environments_step_by_step(nav):
+    mine, theirs = ours(nav), gymnasiums(nav)
     assert mine.single_observation_space == theirs.single_observation_space
     assert mine.observation_space == theirs.observation_space
     assert mine.action_space == theirs.action_space
@@ -51,7 +52,10 @@ def test_it_is_n_single_environments_step_by_step():
             for left, right in zip(mine.reset(), theirs.reset(), strict=True):
                 assert_same(left, right)
         action = mine.action_space.sample()
-        action[:, 0] = 1.0 if k < 30 else -1.0  # stands still until the time of all of them is up
+        if action.ndim == 1:
+            action = action % 5 + (5 if k < 30 else 0)  # any turn rate; full speed, then none
+        else:
+            action[:, 0] = 1.0 if k < 30 else -1.0  # stands still until the time of all of them is up
         left, right = mine.step(action), theirs.step(action)
         for one, other in zip(left, right, strict=True):
             assert_same(one, other)
