@@ -160,6 +160,17 @@ def test_the_scan_stack_is_full_from_the_start_and_moves_by_one(make_spec):
     assert not torch.equal(second[0], first[0])
 
 
+def test_an_observation_stays_as_it_is_until_the_step_after_the_next(make_spec):
+    env = NavVectorEnv(make_spec(EMPTY), 4)
+    first = env.reset()["observation"]
+    kept = first.clone()
+    second = env.step(torch.ones(4, 2)).observation["observation"]
+    assert torch.equal(first, kept)
+    assert not torch.equal(first, second)
+    env.step(torch.ones(4, 2))
+    assert not torch.equal(first, kept)
+
+
 def test_beams_measure_to_the_walls(make_spec):
     env = env_at(make_spec(EMPTY, lidar={"beams": 4, "rangeMeters": 8.0}, scanStack=1), x=3.0, y=4.0)
     scan = env.step(act(-1, 0)).observation["observation"][0, a.POSE :]

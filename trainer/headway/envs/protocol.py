@@ -35,7 +35,11 @@ class EpisodeEnds:
 
 @dataclass(frozen=True)
 class Step:
-    """The result of one step of all environments."""
+    """The result of one step of all environments.
+
+    `observation` may be the environment's own memory: valid until the step after the next one, not to be written to.
+    Everything else is the caller's.
+    """
 
     observation: Observation  # what to act on next; of a new episode where one ended
     reward: Tensor  # float32 [N]

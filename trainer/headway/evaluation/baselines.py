@@ -62,7 +62,7 @@ class _FromScan(ABC):
 
     def begin(self, env: NavVectorEnv, body: Body) -> None:
         """Get ready for other environments."""
-        self.body, self.beams = body, env.arrays.beams.astype(np.float64)
+        self.body, self.beams = body, np.ascontiguousarray(env.arrays.beams.T, np.float64)
 
     @abstractmethod
     def act(self, rows: NDArray[np.float32], goals: NDArray[np.float32], action: NDArray[np.float32]) -> None:

@@ -77,7 +77,8 @@ class Arrays(NamedTuple):
     people: NDArray[np.float32]  # [N, P, 5]
     legs: NDArray[np.int64]  # [N, P] walks begun
     last_action: NDArray[np.float32]  # [N, 2] clipped; means nothing at step 0
-    observation: NDArray[np.float32]  # [N, O] holds the scan stack
+    now: NDArray[np.int64]  # [1] which buffer of `observation` is this step's
+    observation: NDArray[np.float32]  # [2, N, O] of this step and the last one; holds the scan stack
     grid: NDArray[np.uint8]  # [N, G, G] a function of the level; with the next four: `World` of each environment
     heads: NDArray[np.uint16]  # [N, G, G]
     links: NDArray[np.uint16]  # [N, L, 3]
@@ -95,7 +96,7 @@ class Arrays(NamedTuple):
     scenes: NDArray[np.void]  # [C] of SCENE_DTYPE
     choices: NDArray[np.int64]  # [T, 1 + E, 2] entries of the stage's mixture (0: how many; then first scene, scenes)
     remembered: NDArray[np.int64]  # [R, 3] episode, index, sum of the weights up to and with this level
-    beams: NDArray[np.float32]  # [B, 2] cosine and sine of each beam's angle
+    beams: NDArray[np.float32]  # [2, B] cosine and sine of each beam's angle
     maps: NDArray[np.uint8]  # [M, H, W] clearances; with the next four: `World` of each map
     map_heads: NDArray[np.uint16]  # [M, H, W]
     map_links: NDArray[np.uint16]  # [M, L, 3]
@@ -191,7 +192,8 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
         people=np.zeros((n, people, 5), np.float32),
         legs=np.zeros((n, people), np.int64),
         last_action=np.zeros((n, 2), np.float32),
-        observation=np.zeros((n, entries), np.float32),
+        now=np.zeros(1, np.int64),
+        observation=np.zeros((2, n, entries), np.float32),
         grid=np.zeros((n, side, side), np.uint8),
         heads=np.zeros((n, shaped, shaped), np.uint16),
         links=np.zeros((n, links + 1, 3), np.uint16),
@@ -209,7 +211,7 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
         scenes=table,
         choices=scenes.choices,
         remembered=np.zeros((0, 3), np.int64),
-        beams=np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32),
+        beams=np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32),
         maps=np.zeros((max(1, len(maps)), height, width), np.uint8),
         map_heads=np.zeros((max(1, len(maps)), 1, 1), np.uint16),
         map_links=np.zeros((max(1, len(maps)), 1, 3), np.uint16),

@@ -26,20 +26,21 @@ def run_lane(task, params, arrays, inputs, stage_number):  # type: ignore[no-unt
         if lane == 0:
             act(params, arrays, i, inputs[0][i])
         cuda.syncthreads()
-        observe(params, arrays, i, lane, LANES)
+        observe(params, arrays, i, lane, LANES, None)
         cuda.syncthreads()
         if has_ended(arrays, i):
             keep_last(arrays, i, lane, LANES)
             cuda.syncthreads()
             if lane == 0:
-                end(params, arrays, i, stage_number)
+                end(arrays, i)
+                begin(params, arrays, i, stage_number)
             cuda.syncthreads()
-            observe(params, arrays, i, lane, LANES)
+            observe(params, arrays, i, lane, LANES, None)
     elif task == BEGIN:
         if lane == 0:
             begin(params, arrays, i, stage_number)
         cuda.syncthreads()
-        observe(params, arrays, i, lane, LANES)
+        observe(params, arrays, i, lane, LANES, None)
     elif lane == 0:
         rebuild(params, arrays, i)
 

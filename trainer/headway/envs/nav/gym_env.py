@@ -135,7 +135,7 @@ class NavGymEnv(gymnasium.Env[Observation, NDArray[np.float32] | np.int64]):
         size = np.stack([scenes["width"], scenes["height"]]) * scenes["cell"]
         low = (corner.min(axis=1) - CELL_METERS).astype(np.float32)
         high = ((corner + size).max(axis=1) + CELL_METERS).astype(np.float32)
-        scans = self._vector.arrays.observation.shape[1] - POSE
+        scans = self._vector.arrays.observation.shape[-1] - POSE
         turn = nav.robot.max_turn_rate
         least = np.concatenate([low, [-1.0, -1.0, nav.robot.min_speed, -turn], np.zeros(scans)])
         most = np.concatenate([high, [1.0, 1.0, nav.robot.max_speed, turn], np.full(scans, nav.lidar.range_meters)])

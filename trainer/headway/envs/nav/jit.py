@@ -55,10 +55,13 @@ def _numba_cache(folder: str) -> Iterator[None]:
 
 
 def kernel(function: Callable[..., Any] | None = None, **options: bool) -> Any:
-    """Compile a function of the kernel: `@kernel` or `@kernel(parallel=True)`. Never with fastmath."""
+    """Compile a function of the kernel: `@kernel` or `@kernel(parallel=True)`. Never with fastmath.
+
+    A float divided by 0 is infinite, as on a GPU: a test for it would keep loops from being vectorised.
+    """
     if function is None:
         return lambda f: kernel(f, **options)
     package = Path(function.__code__.co_filename).parent
     folder = cache_folder(package if package.parent == Path(__file__).parents[1] else None)
     with _numba_cache(folder):
-        return numba.njit(cache=bool(folder), **options)(function)
+        return numba.njit(cache=bool(folder), error_model="numpy", **options)(function)

@@ -15,7 +15,7 @@ from headway.envs.nav.footprint import disc_free, footprint_free
 from headway.envs.nav.grid import obstacle_distance
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.levels import choose_on_map, generate
-from headway.envs.nav.lidar import scan
+from headway.envs.nav.lidar import new_block, scan, scan_blocks
 from headway.envs.nav.scenes import MAP
 from headway.envs.nav.shapes import World, map_world
 
@@ -63,16 +63,18 @@ def build_level(params, arrays, stage, i):
 
 
 @kernel
-def observe(params, arrays, i, lane, lanes):
+def observe(params, arrays, i, lane, lanes, block):
     """Write environment i's observation; the newest scan pushes the oldest out of the stack.
 
-    `lanes` callers share the beams, lane k the k-th and every `lanes`-th after it: one on a CPU, a warp on a GPU.
+    `lanes` callers share the beams, lane k the k-th and every `lanes`-th after it: a warp on a GPU. On
+    a CPU there is one, with a `block` to march beams in; elsewhere `block` is None.
     """
     if arrays.failed[i]:
         return
     robot = arrays.robot[i]
     stage = arrays.scenes[arrays.count[i, a.SCENE]]
-    row = arrays.observation[i]
+    row = arrays.observation[arrays.now[0], i]
+    before = arrays.observation[1 - arrays.now[0], i]
     if lane == 0:
         row[0] = robot[a.X]
         row[1] = robot[a.Y]
@@ -80,17 +82,17 @@ def observe(params, arrays, i, lane, lanes):
         row[3] = math.sin(robot[a.HEADING])
         row[4] = robot[a.SPEED]
         row[5] = robot[a.TURN]
-    scans = row[a.POSE :]
-    beams = arrays.beams.shape[0]
-    for b in range(lane, beams, lanes):
-        for k in range(b + scans.shape[0] - beams, b, -beams):
-            scans[k] = scans[k - beams]
+    beams = arrays.beams.shape[1]
+    newest = row[a.POSE : a.POSE + beams]
     world = world_of(arrays, stage, i)
-    scan(scans[:beams], robot, arrays.people[i], world, stage, arrays.beams, params.lidar_range, lane, lanes)
-    if arrays.count[i, a.STEP] == 0:
-        for b in range(lane, beams, lanes):
-            for k in range(b + beams, scans.shape[0], beams):
-                scans[k] = scans[b]
+    if block is None:
+        scan(newest, robot, arrays.people[i], world, stage, arrays.beams, params.lidar_range, lane, lanes)
+    else:
+        scan_blocks(newest, robot, arrays.people[i], world, stage, arrays.beams, params.lidar_range, block)
+    begins = arrays.count[i, a.STEP] == 0
+    for b in range(lane, beams, lanes):  # each lane copies the beams that it has cast itself
+        for k in range(a.POSE + beams + b, row.shape[0], beams):
+            row[k] = row[k - beams] if begins else before[k - beams]
 
 
 @kernel
@@ -214,13 +216,13 @@ def has_ended(arrays, i):
 @kernel
 def keep_last(arrays, i, lane, lanes):
     """Copy the observation that ended the episode to where the caller finds it."""
-    for k in range(lane, arrays.observation.shape[1], lanes):
-        arrays.final_observation[i, k] = arrays.observation[i, k]
+    for k in range(lane, arrays.observation.shape[2], lanes):
+        arrays.final_observation[i, k] = arrays.observation[arrays.now[0], i, k]
 
 
 @kernel
-def end(params, arrays, i, stage_number):
-    """Note how environment i's episode ended and begin the next one."""
+def end(arrays, i):
+    """Note how environment i's episode ended and turn to the next one."""
     robot = arrays.robot[i]
     count = arrays.count[i]
     arrays.final_goal[i, 0] = robot[a.GOAL_X]
@@ -232,18 +234,6 @@ def end(params, arrays, i, stage_number):
     arrays.ended[i, 4] = count[a.SLOT]
     arrays.final_reward[i] = robot[a.TOTAL_REWARD]
     count[a.EPISODE] += 1
-    begin(params, arrays, i, stage_number)
-
-
-@kernel
-def advance(params, arrays, i, action, stage_number):
-    """One step of environment i; where an episode ends, the next one begins in the same step."""
-    act(params, arrays, i, action)
-    observe(params, arrays, i, ONLY, ONE)
-    if has_ended(arrays, i):
-        keep_last(arrays, i, ONLY, ONE)
-        end(params, arrays, i, stage_number)
-        observe(params, arrays, i, ONLY, ONE)
 
 
 @kernel
@@ -259,11 +249,18 @@ def rebuild(params, arrays, i):
 @kernel(nogil=True)
 def run(task, params, arrays, action, stage_number, first, last):
     """Do a task for environments `first` to `last - 1`. The one entry point, so that all is compiled once."""
+    block = new_block()
     for i in range(first, last):
+        begins = task == BEGIN
         if task == STEP:
-            advance(params, arrays, i, action[i], stage_number)
-        elif task == BEGIN:
-            begin(params, arrays, i, stage_number)
-            observe(params, arrays, i, ONLY, ONE)
-        else:
+            act(params, arrays, i, action[i])
+            observe(params, arrays, i, ONLY, ONE, block)
+            begins = has_ended(arrays, i)
+            if begins:  # the next episode begins in the same step
+                keep_last(arrays, i, ONLY, ONE)
+                end(arrays, i)
+        elif task == REBUILD:
             rebuild(params, arrays, i)
+        if begins:
+            begin(params, arrays, i, stage_number)
+            observe(params, arrays, i, ONLY, ONE, block)

@@ -29,7 +29,7 @@ from headway.errors import SpecError
 
 NO_ACTION = np.zeros((1, 2), np.float32)
 # What the future depends on. Grids are not in it: they are functions of the level's key and are made again.
-STATE = ("robot", "count", "people", "legs", "last_action", "observation")
+STATE = ("robot", "count", "people", "legs", "last_action")  # and this step's observations
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class NavVectorEnv:
         """Begin episode number `episode` in every environment; [N]: each its own."""
         self.arrays.count[:] = 0
         self.arrays.count[:, a.EPISODE] = episode
+        self._turn_over()
         self._run(BEGIN)
         return self._observation()
 
@@ -106,7 +107,9 @@ class NavVectorEnv:
         Numbers, float [N, 2], are taken in a discrete space too: planners command so.
         """
         arrays = self.arrays
-        self._run(STEP, self._command(action.detach().numpy()))
+        command = self._command(action.detach().numpy())
+        self._turn_over()
+        self._run(STEP, command)
         outcome, ended = torch.from_numpy(arrays.outcome.copy()), torch.from_numpy(arrays.ended.copy())
         terminated, truncated, success, collision = outcome.unbind(1)
         rows = (terminated | truncated).nonzero().squeeze(-1)
@@ -182,7 +185,7 @@ class NavVectorEnv:
 
     def get_state(self) -> dict[str, Tensor]:
         """Copy of everything that the future depends on; a few hundred bytes an environment."""
-        state = {name: torch.from_numpy(getattr(self.arrays, name).copy()) for name in STATE}
+        state = {name: torch.from_numpy(array.copy()) for name, array in self._live().items()}
         return {**state, "stage": torch.tensor(self._stage)}
 
     def set_state(self, state: dict[str, Tensor]) -> Observation:
@@ -199,10 +202,10 @@ class NavVectorEnv:
                 raise ValueError(f"environment state {name}: {found} where {tensor.dtype} {list(tensor.shape)} belongs")
         if not 0 <= int(state["stage"]) < len(self.spec.curriculum.stages):
             raise ValueError(f"environment state stage: found {int(state['stage'])}: there is no such stage")
-        check_values({name: state[name].numpy() for name in STATE}, self.arrays.scenes, self.params)
+        check_values({name: state[name].numpy() for name in self._live()}, self.arrays.scenes, self.params)
         self.set_stage(int(state["stage"]))
-        for name in STATE:
-            getattr(self.arrays, name)[:] = state[name].numpy()
+        for name, array in self._live().items():
+            array[:] = state[name].numpy()
         self._run(REBUILD)
         self._experts.forget()
         return self._observation()
@@ -249,8 +252,18 @@ class NavVectorEnv:
                 "no connected start and goal that far apart were found in this world: widen the range or the world",
             )
 
+    def _live(self) -> dict[str, NDArray[np.generic]]:
+        """The arrays that the future depends on, by name."""
+        arrays = {name: getattr(self.arrays, name) for name in STATE}
+        return {**arrays, "observation": self.arrays.observation[self.arrays.now[0]]}
+
+    def _turn_over(self) -> None:
+        """Let the next observations go to the other buffer."""
+        self.arrays.now[0] = 1 - self.arrays.now[0]
+
     def _observation(self) -> Observation:
-        rows = torch.from_numpy(self.arrays.observation.copy())
+        """This step's observations: the rows themselves, which the step after the next overwrites."""
+        rows = torch.from_numpy(self.arrays.observation[self.arrays.now[0]])
         goal = self.arrays.robot[:, a.GOAL_X : a.GOAL_Y + 1].copy()
         return {"observation": rows, "achieved_goal": rows[:, :2], "desired_goal": torch.from_numpy(goal)}
 
