@@ -21,10 +21,12 @@ def main() -> None:
     cpu, gpu = NavVectorEnv(spec, ENVS), NavVectorEnv(spec, ENVS)
     action = torch.rand((STEPS, ENVS, 2), generator=torch.Generator().manual_seed(0)) * 2 - 1
     cpu.reset()
+    gpu.arrays.now[:] = cpu.arrays.now
     launch(BEGIN, gpu.params, gpu.arrays, action[0].numpy(), 0)
     ended = 0
     for k in range(STEPS):
         ended += len(cpu.step(action[k]).final_rows)
+        gpu.arrays.now[:] = cpu.arrays.now
         launch(STEP, gpu.params, gpu.arrays, action[k].numpy(), 0)
         for name in SAME:
             mine, other = getattr(cpu.arrays, name), getattr(gpu.arrays, name)
