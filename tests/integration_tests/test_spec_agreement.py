@@ -104,6 +104,38 @@ def test_at_least_200_broken_documents_are_refused_by_both(api: client.ApiClient
 
 
 @pytest.mark.parametrize(
+    ("curriculum", "taken"),
+    [
+        ({"schedule": {"gates": {}}}, True),
+        ({"schedule": {"gates": {"demotion": {}}}}, True),  # 0.3, below the gates' 0.8
+        ({"schedule": {"gates": {"demotion": {"successRate": 0.9, "updates": 1}}}}, False),
+        ({"schedule": {"gates": {"demotion": {}}}, "gate": {"successRate": 0, "reward": -1e7}}, False),
+        ({"schedule": {"gates": {"demotion": {}}}, "gate": {"successRate": 0.3}}, False),
+        ({"schedule": {"steps": {"starts": [0, 0]}}}, True),
+        ({"schedule": {"steps": {"starts": [0]}}}, False),
+        ({"schedule": {"steps": {"starts": [5, 6]}}}, False),
+        ({"schedule": {"steps": {"starts": [0, 6, 5]}}}, False),
+        ({"schedule": {"manual": {"stage": "b"}}}, True),
+        ({"schedule": {"manual": {"stage": "c"}}}, False),
+        ({"schedule": {"manual": {"stage": "b"}, "gates": {}}}, False),
+        ({"learnability": {}}, True),
+        ({"learnability": {"levels": 16, "share": 0.95, "attempts": 2}}, True),
+        ({"learnability": {"share": 0}}, False),
+        ({"gate": {"collisionRate": 0.05, "reward": 1.5, "confidence": 0}}, True),
+        ({"gate": {"collisionRate": 0}}, False),
+    ],
+    ids=str,
+)
+def test_curricula_are_taken_or_refused_by_both(api: client.ApiClient, curriculum: dict, taken: bool) -> None:
+    curriculum = dict(curriculum)
+    second = {"name": "b", "levels": {"world": {"empty": {}}}, "gate": curriculum.pop("gate", {})}
+    document = small_run()
+    document["spec"]["train"]["curriculum"] |= curriculum
+    document["spec"]["train"]["curriculum"]["stages"].append(second)
+    assert assert_agreement(api, document) is taken
+
+
+@pytest.mark.parametrize(
     "text",
     ["3e-4", "1e3", "1E+3", ".5", "5.", "-2.5e2", "1_000", "0x1f", "010", "0o10", "0b101", "+7", "-0", "1:30", "1.2.3",
      "2026-01-01", "yes", "No", "on", "OFF", "y", "n", "true", "~", "null", "e3", "1e", ".e1", "0x", "08", "1__0",
