@@ -37,11 +37,11 @@ def dagger_spec():
 
 
 def nav_spec():
-    """People in clutter, on the real environment, in six updates of 12 environments."""
+    """People in clutter and remembered levels, on the real environment, in six updates of 12 environments."""
     wire = SPEC.to_wire()
     levels = {"world": {"clutter": {"sizeMeters": 5.0}}, "people": 2, "minGoalMeters": 1.0}
     stages = [{"name": name, "levels": levels, "gate": {"successRate": 0.01, "episodes": 12}} for name in "ab"]
-    curriculum = {"stages": stages, "stopAfterLastGate": False}
+    curriculum = {"stages": stages, "stopAfterLastGate": False, "learnability": {"levels": 16, "attempts": 2}}
     env = {"nav": {"maxSteps": 15, "lidar": {"beams": 12}}}
     return TrainSpec.model_validate(wire | {"curriculum": curriculum, "env": env})
 
@@ -76,6 +76,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
         for key in one:
             assert torch.equal(one[key], other[key]), f"{name}: {key}"
     assert rows(whole) == rows(killed)
+    assert any(row["learnability/episodes"] > 0 for row in rows(whole))  # what is remembered was played
 
 
 @pytest.mark.slow

@@ -53,9 +53,11 @@ class Table:
 def score(table: Table, outcomes: Ints, attempts: int) -> Table:
     """Count `outcomes` [K, 4] of remembered levels.
 
-    A place may have gone to another level while its old one was still being played: that outcome is nobody's. Old
-    outcomes fade, because the policy changes: at twice `attempts` a record shrinks to `attempts` of the same rate.
+    A place may have gone to another level while its old one was still being played: that outcome is nobody's, as is
+    one of a place that is not there, which only a forged checkpoint has. Old outcomes fade, because the policy changes:
+    at twice `attempts` a record shrinks to `attempts` of the same rate.
     """
+    outcomes = outcomes[outcomes[:, SLOT] < len(table.attempts)]
     slot = outcomes[:, SLOT]
     own = (table.level[slot] == outcomes[:, : INDEX + 1]).all(1) & (table.attempts[slot] > 0)
     tried, won = table.attempts.copy(), table.successes.copy()
