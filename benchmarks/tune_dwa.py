@@ -3,7 +3,8 @@
     python benchmarks/tune_dwa.py configs/barn.yaml --levels 200 --rounds 2
 
 Coordinate search: each field of `Tuning` in turn is multiplied by a few factors, the best success rate stays (ties:
-the shorter time). The winner's values belong into `TUNED` in headway/envs/planners/dwa.py. BARN's worlds have no part in it.
+the shorter time). The winner's values belong into `TUNED` in headway/envs/planners/dwa.py. BARN's worlds have no part
+in it.
 """
 
 from __future__ import annotations
