@@ -39,8 +39,14 @@ LEVELS = [
     ({"world": {"empty": {}}}, Levels),
     ({"people": 1}, Levels),
     ({"peopleSpeed": 1.2}, Levels),
+    ({"peopleModel": "orca"}, Levels),
+    ({"peopleModel": "socialForce"}, Levels),
     ({"minGoalMeters": 5.0}, Levels),
     ({"maxGoalMeters": 3.0}, Levels),
+]
+# Fields that count only beside another: (with the other alone, with both, model, field).
+TOGETHER = [
+    ({"peopleModel": "orca"}, {"peopleModel": "orca", "peopleYield": 1.0}, Levels, "peopleYield"),
 ]
 
 
@@ -87,6 +93,11 @@ def test_every_field_of_the_levels_counts(make_spec, reference, levels):
     assert differ(reference, history(make_spec(BASE | levels)))
 
 
+@pytest.mark.parametrize(("alone", "both"), [case[:2] for case in TOGETHER], ids=str)
+def test_every_field_counts_beside_another(make_spec, alone, both):
+    assert differ(history(make_spec(BASE | alone)), history(make_spec(BASE | both)))
+
+
 def test_the_size_of_an_empty_room_counts(make_spec):
     left, right = (history(make_spec({"world": {"empty": {"sizeMeters": s}}})) for s in (6.0, 7.0))
     assert differ(left, right)
@@ -96,8 +107,6 @@ def test_the_size_of_an_empty_room_counts(make_spec):
 LATER = {
     (NavEnv, "randomization"),
     (NavEnv, "others"),
-    (Levels, "peopleModel"),
-    (Levels, "peopleYield"),
     (Levels, "robots"),
     (Levels, "route"),
 }
@@ -105,7 +114,7 @@ LATER = {
 
 def test_the_tables_above_name_every_field():
     named = {(model, field) for nav, model in NAV for field in (nav.get(model.__name__.lower()) or nav)}
-    named |= {(Levels, field) for levels, _ in LEVELS for field in levels}
+    named |= {(Levels, field) for levels, _ in LEVELS for field in levels} | {case[2:] for case in TOGETHER}
     named |= {(Clutter, field) for levels, _ in LEVELS for field in levels.get("world", {}).get("clutter", {})}
     # test_draw.py and test_ros_map.py try the fields of maps.
     named |= {

@@ -247,6 +247,7 @@ def test_state_of_another_size_is_refused(make_spec):
         ("robot", (1, a.HEADING), math.nan),
         ("people", (2, 0, a.TARGET_X), 40.0),
         ("people", (2, 0, a.PERSON_X), -2.0e6),
+        ("people", (0, 1, a.PERSON_VX), 1e20),
         ("observation", (0, 9), math.inf),
         ("stage", (), 1),
     ],

@@ -14,12 +14,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from headway_api.nav_spec import NavEnv
+from headway_api.nav_spec import Levels, NavEnv
 from headway_api.train_spec import TrainSpec
 from numpy.typing import NDArray
 
+from headway.envs.nav.orca import MAX_LINES
 from headway.envs.nav.philox import SPLITS
-from headway.envs.nav.scenes import MAP, Scenes
+from headway.envs.nav.scenes import MAP, STRAIGHT, Scenes
+from headway.envs.nav.social_force import TOP_SPEED
 
 MARGIN_METERS = 0.1  # start and goal are connected for a disc this much larger than the robot
 PERSON_RADIUS = 0.25
@@ -29,8 +31,10 @@ X, Y, HEADING, SPEED, TURN, GOAL_X, GOAL_Y, GOAL_DISTANCE, TOTAL_REWARD = range(
 # Columns of `count`. EPISODE counts from 0 in each environment. SCENE is a row of `scenes`. LEVEL_EPISODE and
 # LEVEL_INDEX name the level, SLOT says which of the remembered ones it is (-1: none).
 EPISODE, STEP, STAGE, SCENE, LEVEL_EPISODE, LEVEL_INDEX, SLOT = range(7)
-# Columns of `people`.
+# Columns of `people`: place, where they walk to, wanted speed; velocity, 1 if they see robots, seconds left for a walk.
+# Straight walkers use the first five.
 PERSON_X, PERSON_Y, TARGET_X, TARGET_Y, PERSON_SPEED = range(5)
+PERSON_VX, PERSON_VY, PERSON_YIELDS, PERSON_PATIENCE = range(5, 9)
 # Leading columns of an observation: x, y, cos and sin of the heading, speed, turn rate; then the scans, newest first.
 POSE = 6
 
@@ -55,6 +59,7 @@ class Params(NamedTuple):
     turn_change: np.float32
     substeps: int
     substep_seconds: np.float32
+    step_seconds: np.float32
     max_steps: int
     goal_radius: np.float32
     lidar_range: np.float32
@@ -74,7 +79,8 @@ class Arrays(NamedTuple):
 
     robot: NDArray[np.float32]  # [N, 9]
     count: NDArray[np.int64]  # [N, 7]
-    people: NDArray[np.float32]  # [N, P, 5]
+    people: NDArray[np.float32]  # [N, P, 9]
+    others: NDArray[np.float32]  # [N, R, 11] the other robots
     legs: NDArray[np.int64]  # [N, P] walks begun
     last_action: NDArray[np.float32]  # [N, 2] clipped; means nothing at step 0
     now: NDArray[np.int64]  # [1] which buffer of `observation` is this step's
@@ -86,6 +92,7 @@ class Arrays(NamedTuple):
     used: NDArray[np.int32]  # [N, 3]
     reached: NDArray[np.uint8]  # [N, G, G]
     queue: NDArray[np.int32]  # [N, G * G]
+    scratch: NDArray[np.float32]  # [N, 2 L + P, 4] half-planes of ORCA and chosen velocities; empty if nobody looks
     failed: NDArray[np.bool_]  # [N] no level with these goal distances was found
     reward: NDArray[np.float32]  # [N]
     outcome: NDArray[np.bool_]  # [N, 4] terminated, truncated, success, collision
@@ -109,7 +116,7 @@ class Arrays(NamedTuple):
 def make_params(spec: TrainSpec, nav: NavEnv, offset: int, split: str, stride: int) -> Params:
     """Translate the contract into the kernel's constants."""
     f32, robot, reward, dt = np.float32, nav.robot, nav.reward, nav.step_seconds
-    fastest_person = max((s.levels.people_speed for s in spec.curriculum.stages if s.levels.people), default=0.0)
+    fastest_person = max((_top_speed(s.levels) for s in spec.curriculum.stages if s.levels.people), default=0.0)
     body = robot.footprint
     # Half a radius of relative motion between two collision checks: what grazes past unseen is at most 3 % of the
     # radius deep, and nothing is ever jumped over. The corners of a rectangle also move as it turns.
@@ -136,6 +143,7 @@ def make_params(spec: TrainSpec, nav: NavEnv, offset: int, split: str, stride: i
         turn_change=f32(robot.max_turn_acceleration * dt),
         substeps=substeps,
         substep_seconds=f32(dt / substeps),
+        step_seconds=f32(dt),
         max_steps=nav.max_steps,
         goal_radius=f32(nav.goal_radius_meters),
         lidar_range=f32(nav.lidar.range_meters),
@@ -164,6 +172,11 @@ def command_table(nav: NavEnv) -> NDArray[np.float32] | None:
     return np.stack(np.meshgrid(speeds, turns, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
 
 
+def _top_speed(levels: Levels) -> float:
+    """How fast the fastest person can be, in m/s."""
+    return levels.people_speed * (float(TOP_SPEED) if levels.people_model == "socialForce" else 1.0)
+
+
 def beam_angles(nav: NavEnv) -> NDArray[np.float64]:
     """Angles of the beams from the heading, in radians, counter-clockwise, [B].
 
@@ -182,6 +195,8 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
     records, links = int(table["records"].max()), int(table["entries"].max())
     shaped = side if records else 1
     people = max(1, int(table["people"].max()))
+    looking = bool(((table["people_model"] != STRAIGHT) & (table["people"] > 0)).any())
+    rows = 2 * MAX_LINES + people if looking else 0
     entries = POSE + nav.scan_stack * nav.lidar.beams
     height = max((m.occupied.shape[0] for m in maps), default=1)
     width = max((m.occupied.shape[1] for m in maps), default=1)
@@ -189,7 +204,8 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
     return Arrays(
         robot=np.zeros((n, 9), np.float32),
         count=np.zeros((n, 7), np.int64),
-        people=np.zeros((n, people, 5), np.float32),
+        people=np.zeros((n, people, 9), np.float32),
+        others=np.zeros((n, int(table["robots"].max()), 11), np.float32),
         legs=np.zeros((n, people), np.int64),
         last_action=np.zeros((n, 2), np.float32),
         now=np.zeros(1, np.int64),
@@ -201,6 +217,7 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
         used=np.zeros((n, 3), np.int32),
         reached=np.zeros((n, side, side), np.uint8),
         queue=np.zeros((n, side * side), np.int32),
+        scratch=np.zeros((n, rows, 4), np.float32),
         failed=np.zeros(n, np.bool_),
         reward=np.zeros(n, np.float32),
         outcome=np.zeros((n, 4), np.bool_),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from headway.envs.nav import arrays as a
 from headway.envs.nav.crowd import FAR
 
+FASTEST_PERSON = 3.0  # m/s: 1.3 times the largest peopleSpeed, and spare
 LARGEST_SUM = 2**40  # of the weights of remembered levels
 SPARE = 1.001  # speeds are clamped in single precision
 
@@ -41,6 +42,8 @@ def check_values(state: dict[str, NDArray[Any]], scenes: NDArray[np.void], param
     places = people[..., : a.TARGET_Y + 1]  # [N, P, 4]: where people are and go
     there = (np.arange(people.shape[1]) < stage["people"][:, None]) & (places != FAR).any(-1)  # [N, P]
     inside = _inside(places[..., :2], stage[:, None]) & _inside(places[..., 2:], stage[:, None])
+    if (abs(people[..., a.PERSON_SPEED : a.PERSON_VY + 1]) > FASTEST_PERSON).any():
+        raise ValueError("environment state people: someone is faster than a person can be")
     pose, goal = robot[:, [a.X, a.Y]], robot[:, [a.GOAL_X, a.GOAL_Y]]
     if not (inside | ~there).all() or not (_inside(pose, stage) & _inside(goal, stage)).all():
         raise ValueError("environment state: something stands outside the world of its stage")

@@ -21,6 +21,8 @@ from headway.envs.nav.ros_map import RosMap, load_map
 
 CELL_METERS = 0.2  # of generated worlds
 EMPTY, CLUTTER, MAP = 0, 1, 2
+STRAIGHT, SOCIAL_FORCE, ORCA = 0, 1, 2
+PEOPLE_MODELS = {"straight": STRAIGHT, "socialForce": SOCIAL_FORCE, "orca": ORCA}
 
 SCENE_DTYPE = np.dtype(
     [
@@ -38,6 +40,9 @@ SCENE_DTYPE = np.dtype(
         ("walls", np.int32),
         ("people", np.int32),
         ("people_speed", np.float32),
+        ("people_model", np.int32),
+        ("people_yield", np.float32),
+        ("robots", np.int32),
         ("min_goal", np.float32),
         ("max_goal", np.float32),
     ],
@@ -113,6 +118,8 @@ def _common(stage: Stage) -> dict[str, Any]:
     return {
         "people": levels.people,
         "people_speed": levels.people_speed,
+        "people_model": PEOPLE_MODELS[levels.people_model],
+        "people_yield": levels.people_yield,
         "min_goal": levels.min_goal_meters,
         "max_goal": levels.max_goal_meters,
     }

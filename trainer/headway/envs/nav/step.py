@@ -141,7 +141,7 @@ def move(params, arrays, stage, i):
     free = params.proximity_reach
     for _ in range(params.substeps):
         drive(robot, params.substep_seconds)
-        walk(people, stage, params.substep_seconds)
+        walk(people, world, stage, params.substep_seconds)
         x, y, heading = robot[a.X], robot[a.Y], robot[a.HEADING]
         free = footprint_free(world, stage, x, y, heading, params, params.proximity_reach)
         for p in range(stage.people):
@@ -191,7 +191,10 @@ def act(params, arrays, i, action):
     count = arrays.count[i]
     stage = arrays.scenes[count[a.SCENE]]
     world = world_of(arrays, stage, i)
-    send_people(arrays.people[i], arrays.legs[i], world, stage, level_key(params, count))
+    send_people(
+        arrays.people[i], arrays.legs[i], robot, arrays.others[i], world, stage,
+        level_key(params, count), params.radius, params.step_seconds, arrays.scratch[i],
+    )  # fmt: skip
     steer(params, robot, action[0], action[1])
     success, collision, free, distance = move(params, arrays, stage, i)
     count[a.STEP] += 1
