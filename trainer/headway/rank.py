@@ -88,8 +88,17 @@ def run_context(run: TrainingRun, settings: Settings, rank: int, world_size: int
         rank=rank,
         world_size=world_size,
         threads=rank_threads(os.environ),
+        device=_device(),
         stall_s=float(spec.stall_seconds),
     )
+
+
+def _device() -> str:
+    """Return the GPU that is this rank's among its node's, else the CPU."""
+    import torch
+
+    count = torch.cuda.device_count()
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % count}" if count else "cpu"
 
 
 def _log_to_stderr(context: RunContext) -> None:

@@ -134,7 +134,8 @@ class Session:
             namespace=self.run.namespace, name=self.run.name, uid=self.run.uid, attempt=self.run.attempt,
             parent=self.parent, step=self.step, world_size=self.group.world_size, spec=self.spec.to_wire(),
             spec_hash=checkpoint.spec_hash(self.spec), loop=loop.to_wire(), tracker=self.tracker.state(), files={},
-            fingerprint=checkpoint.fingerprint(self.group.world_size), complete=self.finished, saved_at=time.time(),
+            fingerprint=checkpoint.fingerprint(self.group.world_size, self.run.device), complete=self.finished,
+            saved_at=time.time(),
         )  # fmt: skip
         self.saved = self.store.save(shared, own, draft)
         self.saved_clock = time.monotonic()
@@ -173,7 +174,7 @@ class Session:
                 "or begin anew with resume: never"
             )
         for line in checkpoint.fingerprint_differences(
-            found.manifest.fingerprint, checkpoint.fingerprint(self.group.world_size)
+            found.manifest.fingerprint, checkpoint.fingerprint(self.group.world_size, self.run.device)
         ):
             log.warning("resume is not exact: %s", line)
         log.info("resuming from %s", found.directory)

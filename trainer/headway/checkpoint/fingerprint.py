@@ -9,11 +9,11 @@ import torch
 from pydantic import JsonValue
 
 
-def fingerprint(world_size: int) -> dict[str, JsonValue]:
+def fingerprint(world_size: int, device: str = "cpu") -> dict[str, JsonValue]:
     """Describe library, device, CPU features, threads and ranks. Equal fingerprints resume bit for bit."""
     return {
         "torch": torch.__version__,
-        "device": "cpu",
+        "device": device.partition(":")[0],
         "machine": platform.machine(),
         "cpuCapability": torch.backends.cpu.get_cpu_capability(),
         "cpuFeatures": _cpu_features(),
