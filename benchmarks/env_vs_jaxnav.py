@@ -40,6 +40,22 @@ PUBLISHED: dict[str, Any] = {
 Turn = Callable[[float], dict[str, float]]
 
 
+class Clock:
+    """Runs from its making, on the wall and on the processor."""
+
+    def __init__(self) -> None:
+        self.began, self.cpu_began = time.perf_counter(), time.process_time()
+
+    def spent(self) -> float:
+        """Seconds on the wall."""
+        return time.perf_counter() - self.began
+
+    def rates(self, steps: int, ended: int) -> dict[str, float]:
+        """What so many steps, and ends of episodes among them, mean."""
+        cpu_s = time.process_time() - self.cpu_began
+        return {"rate": steps / self.spent(), "per_cpu_second": steps / cpu_s, "steps_per_end": steps / max(ended, 1)}
+
+
 def headway_turn(envs: int) -> Turn:
     """Warm our environment up; return what measures one stretch of so many seconds."""
     sys.path[:0] = [str(ROOT / "operator"), str(ROOT / "trainer")]
@@ -54,16 +70,15 @@ def headway_turn(envs: int) -> Turn:
         env.step(action)
 
     def turn(seconds: float) -> dict[str, float]:
-        steps, ended, features_s, began = 0, 0, 0.0, time.perf_counter()
-        while time.perf_counter() - began - features_s < seconds:
+        steps, ended, clock = 0, 0, Clock()
+        while clock.spent() < seconds:
             step = env.step(actions[steps % len(actions)])
             steps, ended = steps + 1, ended + len(step.final_rows)
-            before = time.perf_counter()
+        found = clock.rates(steps * envs, ended)
+        clock = Clock()
+        for _ in range(10):  # what a network sees; JaxNav's observations come scaled
             env.features(step.observation)
-            features_s += time.perf_counter() - before
-        spent = time.perf_counter() - began
-        made = steps * envs
-        return {"rate": made / (spent - features_s), "with_features": made / spent, "steps_per_end": made / ended}
+        return found | {"features_us": clock.spent() / 10 / envs * 1e6}
 
     return turn
 
@@ -89,12 +104,11 @@ def jaxnav_turn(envs: int) -> Turn:
     held = [scan(scan((jax.random.PRNGKey(1), state))[0])[0]]
 
     def turn(seconds: float) -> dict[str, float]:
-        calls, ended, began = 0, 0, time.perf_counter()
-        while time.perf_counter() - began < seconds:
+        calls, ended, clock = 0, 0, Clock()
+        while clock.spent() < seconds:
             held[0], (_, _, ends) = jax.block_until_ready(scan(held[0]))
             calls, ended = calls + 1, ended + int(ends.sum())
-        made = calls * SCANNED * envs
-        return {"rate": made / (time.perf_counter() - began), "steps_per_end": made / ended}
+        return clock.rates(calls * SCANNED * envs, ended)
 
     return turn
 
@@ -110,10 +124,7 @@ def serve(side: str, envs: int) -> None:
     turn = SIDES[side](envs)
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
-        cpu_s, began = time.process_time(), time.perf_counter()
-        found = turn(float(line))
-        found["cores"] = (time.process_time() - cpu_s) / (time.perf_counter() - began)
-        print(json.dumps(found), file=answers, flush=True)
+        print(json.dumps(turn(float(line))), file=answers, flush=True)
 
 
 class Worker:
@@ -122,6 +133,7 @@ class Worker:
     def __init__(self, python: Path, side: str, envs: int, log: IO[str]) -> None:
         command = [str(python), __file__, "--serve", side, "--envs", str(envs)]
         threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"), str(CORES))
+        threads["OMP_WAIT_POLICY"] = "PASSIVE"  # as `headway run` sets it
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -180,15 +192,15 @@ def compare(python: Path, envs: int, rounds: int, seconds: float) -> dict[str, A
         for side in SIDES
         for name in turns[0][side]
     }
-    ratios = [turn["headway"]["rate"] / turn["jaxnav"]["rate"] for turn in turns]
-    # What others run beside takes cores from both sides unevenly; a second of processor time is the same for both.
-    of_cpu = [
-        ratio * turn["jaxnav"]["cores"] / turn["headway"]["cores"] for ratio, turn in zip(ratios, turns, strict=True)
-    ]
+    # What else runs takes cores from both sides unevenly; a second of processor time is the same for both.
+    wall, cpu = (
+        statistics.median(turn["headway"][name] / turn["jaxnav"][name] for turn in turns)
+        for name in ("rate", "per_cpu_second")
+    )
     return {
         "name": "env_steps_over_jaxnav",
-        "value": round(statistics.median(ratios), 1),
-        "per_cpu_second": round(statistics.median(of_cpu), 1),
+        "value": round(wall, 1),
+        "per_cpu_second": round(cpu, 1),
         "unit": "times",
         "params": {"task": "jaxnav", "beams": 200, "envs": envs, "device": "cpu", "threads": CORES},
         "rounds": rounds,
