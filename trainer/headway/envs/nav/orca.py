@@ -162,7 +162,9 @@ def least_bad(lines, walls, count, first, top, x, y, room):
         if violation(lines[k], x, y) <= worst:
             continue
         px, py, dx, dy = lines[k, 0], lines[k, 1], lines[k, 2], lines[k, 3]
-        room[:walls] = lines[:walls]
+        for w in range(walls):  # element by element: a GPU has no memory for the copy of a slice
+            for c in range(lines.shape[1]):
+                room[w, c] = lines[w, c]
         rows = walls
         for j in range(walls, k):
             ex = lines[j, 2]
