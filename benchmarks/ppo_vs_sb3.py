@@ -104,10 +104,14 @@ def contestant(name: str, updates: int) -> float:
 
 
 def run(name: str, updates: int) -> float:
-    """Measure a contestant in a process of its own, with the variables that its users have."""
-    from headway.launch.threads import available_cores, thread_environment
+    """Measure a contestant in a process of its own, with the variables that its users have.
 
-    ours = thread_environment(os.environ, 1, available_cores()) if name == "headway" else {}
+    But for one, which SB3 gets as a present: its waiting threads sleep. Else they spin, and with anything beside it on
+    the machine that costs it a factor of several.
+    """
+    from headway.launch.threads import WAITING, available_cores, thread_environment
+
+    ours = thread_environment(os.environ, 1, available_cores()) if name == "headway" else WAITING
     command = [sys.executable, __file__, "--contestant", name, "--updates", str(updates)]
     out = subprocess.run(command, env=os.environ | ours, check=True, stdout=subprocess.PIPE, text=True).stdout
     return float(out.split()[-1])
