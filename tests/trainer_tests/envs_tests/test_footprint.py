@@ -7,7 +7,7 @@ import pytest
 import torch
 from headway.envs.nav import arrays as a
 from headway.envs.nav.footprint import box_obstacle_distance, disc_free
-from headway.envs.nav.step import drive as move
+from headway.envs.nav.motion import drive as move
 from headway.envs.nav.vector import NavVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,7 +128,7 @@ def test_a_robot_reverses_at_its_least_speed(make_spec):
 )
 def test_driving_follows_the_circle_of_its_velocities(speed, turn, heading, seconds):
     robot = np.array([5, 5, heading, speed, turn, 0, 0, 0, 0], f32)
-    move(robot, f32(seconds))
+    move(robot, f32(1.0), f32(1.0), f32(seconds))
     end = heading + turn * seconds
     if abs(turn) < 1e-3:
         x, y = 5 + speed * seconds * math.cos(heading), 5 + speed * seconds * math.sin(heading)

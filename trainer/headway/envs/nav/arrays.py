@@ -72,6 +72,11 @@ class Params(NamedTuple):
     reward_near: np.float32
     near_reach: np.float32
     reward_smoothness: np.float32
+    scan_noise: np.float32  # metres
+    scan_dropout: np.float32
+    latency: int  # steps at most
+    slip: np.float32
+    dynamics: np.float32
 
 
 class Arrays(NamedTuple):
@@ -83,6 +88,7 @@ class Arrays(NamedTuple):
     others: NDArray[np.float32]  # [N, R, 11] the other robots
     legs: NDArray[np.int64]  # [N, P] walks begun
     last_action: NDArray[np.float32]  # [N, 2] clipped; means nothing at step 0
+    pending: NDArray[np.float32]  # [N, 1 + R, D, 2] actions that have not reached the wheels, D = latencySteps
     now: NDArray[np.int64]  # [1] which buffer of `observation` is this step's
     observation: NDArray[np.float32]  # [2, N, O] of this step and the last one; holds the scan stack
     grid: NDArray[np.uint8]  # [N, G, G] a function of the level; with the next four: `World` of each environment
@@ -115,14 +121,15 @@ class Arrays(NamedTuple):
 
 def make_params(spec: TrainSpec, nav: NavEnv, offset: int, split: str, stride: int) -> Params:
     """Translate the contract into the kernel's constants."""
-    f32, robot, reward, dt = np.float32, nav.robot, nav.reward, nav.step_seconds
+    f32, robot, reward, dt, noise = np.float32, nav.robot, nav.reward, nav.step_seconds, nav.randomization
     fastest_person = max((_top_speed(s.levels) for s in spec.curriculum.stages if s.levels.people), default=0.0)
     body = robot.footprint
     # Half a radius of relative motion between two collision checks: what grazes past unseen is at most 3 % of the
     # radius deep, and nothing is ever jumped over. The corners of a rectangle also move as it turns.
-    fastest = max(robot.max_speed, -robot.min_speed) + fastest_person
+    spare = (1.0 + noise.dynamics) * (1.0 + 2.0 * noise.slip)  # slip is cut at two standard deviations
+    fastest = max(robot.max_speed, -robot.min_speed) * spare + fastest_person
     if body.rectangle is not None:
-        fastest += robot.max_turn_rate * body.outer_radius
+        fastest += robot.max_turn_rate * spare * body.outer_radius
     substeps = max(1, math.ceil(fastest * dt / (0.5 * body.inner_radius)))
     length, width = (body.rectangle.length_meters, body.rectangle.width_meters) if body.rectangle else (0.0, 0.0)
     return Params(
@@ -156,6 +163,11 @@ def make_params(spec: TrainSpec, nav: NavEnv, offset: int, split: str, stride: i
         reward_near=f32(reward.near),
         near_reach=f32(reward.near_meters),
         reward_smoothness=f32(reward.smoothness),
+        scan_noise=f32(noise.scan_noise_meters),
+        scan_dropout=f32(noise.scan_dropout),
+        latency=noise.latency_steps,
+        slip=f32(noise.slip),
+        dynamics=f32(noise.dynamics),
     )
 
 
@@ -195,6 +207,7 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
     records, links = int(table["records"].max()), int(table["entries"].max())
     shaped = side if records else 1
     people = max(1, int(table["people"].max()))
+    others = int(table["robots"].max())
     looking = bool(((table["people_model"] != STRAIGHT) & (table["people"] > 0)).any())
     rows = 2 * MAX_LINES + people if looking else 0
     entries = POSE + nav.scan_stack * nav.lidar.beams
@@ -205,9 +218,10 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
         robot=np.zeros((n, 9), np.float32),
         count=np.zeros((n, 7), np.int64),
         people=np.zeros((n, people, 9), np.float32),
-        others=np.zeros((n, int(table["robots"].max()), 11), np.float32),
+        others=np.zeros((n, others, 11), np.float32),
         legs=np.zeros((n, people), np.int64),
         last_action=np.zeros((n, 2), np.float32),
+        pending=np.zeros((n, 1 + others, nav.randomization.latency_steps, 2), np.float32),
         now=np.zeros(1, np.int64),
         observation=np.zeros((2, n, entries), np.float32),
         grid=np.zeros((n, side, side), np.uint8),

@@ -18,22 +18,24 @@ SPARE = 1.001  # speeds are clamped in single precision
 def check_values(state: dict[str, NDArray[Any]], scenes: NDArray[np.void], params: a.Params) -> None:
     """Raise ValueError unless every number is one that an episode can have.
 
-    `state` holds `robot`, `count`, `people`, `legs`, `last_action` and `observation` as in `Arrays`, of the right
-    shapes and types.
+    `state` holds `robot`, `count`, `people`, `legs`, `last_action`, `pending` and `observation` as in `Arrays`, of
+    the right shapes and types.
     Whatever looks into a grid must be inside it, and stay there for the next substep.
     """
     robot, count, people = state["robot"], state["count"], state["people"]
     least = np.where(np.arange(count.shape[1]) == a.SLOT, -1, 0)
     if (count < least).any() or (count[:, a.SCENE] >= len(scenes)).any() or (state["legs"] < 0).any():
         raise ValueError("environment state count or legs: holds a number that no episode has")
-    for name in ("robot", "people", "last_action", "observation"):
+    for name in ("robot", "people", "last_action", "pending", "observation"):
         if not np.isfinite(state[name]).all():
             raise ValueError(f"environment state {name}: holds a value that is not finite")
+    spare = SPARE * (1.0 + params.dynamics)
     fastest = max(params.max_speed, -params.min_speed)
     if (
-        (abs(robot[:, a.SPEED]) > SPARE * fastest).any()
+        (abs(robot[:, a.SPEED]) > spare * fastest).any()
         or (abs(state["last_action"]) > 1).any()
-        or (abs(robot[:, a.TURN]) > SPARE * params.max_turn).any()
+        or (abs(state["pending"]) > 1).any()
+        or (abs(robot[:, a.TURN]) > spare * params.max_turn).any()
     ):
         raise ValueError("environment state robot: is faster than the robot can be")
     stage = scenes[count[:, a.SCENE]]

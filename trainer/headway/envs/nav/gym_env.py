@@ -136,9 +136,12 @@ class NavGymEnv(gymnasium.Env[Observation, NDArray[np.float32] | np.int64]):
         low = (corner.min(axis=1) - CELL_METERS).astype(np.float32)
         high = ((corner + size).max(axis=1) + CELL_METERS).astype(np.float32)
         scans = self._vector.arrays.observation.shape[-1] - POSE
-        turn = nav.robot.max_turn_rate
-        least = np.concatenate([low, [-1.0, -1.0, nav.robot.min_speed, -turn], np.zeros(scans)])
-        most = np.concatenate([high, [1.0, 1.0, nav.robot.max_speed, turn], np.full(scans, nav.lidar.range_meters)])
+        spare = 1.0 + nav.randomization.dynamics  # an episode's limits may lie above the nominal ones
+        turn = spare * nav.robot.max_turn_rate
+        least = np.concatenate([low, [-1.0, -1.0, spare * nav.robot.min_speed, -turn], np.zeros(scans)])
+        most = np.concatenate(
+            [high, [1.0, 1.0, spare * nav.robot.max_speed, turn], np.full(scans, nav.lidar.range_meters)]
+        )
         place = spaces.Box(low, high, dtype=np.float32)
         rows = spaces.Box(least.astype(np.float32), most.astype(np.float32), dtype=np.float32)
         return spaces.Dict({"observation": rows, "achieved_goal": place, "desired_goal": place})

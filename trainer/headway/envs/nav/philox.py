@@ -24,6 +24,10 @@ CROWD = np.int64(3)  # where people begin and how fast they walk
 WALK = np.int64(4)  # where people go next
 STAGE = np.int64(5)  # which stage an episode is of, and which remembered level it plays
 SCENE = np.int64(6)  # which world of a mixture, which file of a list
+BEAMS = np.int64(7)  # noise and dropout of each beam
+SLIP = np.int64(8)  # slip at each step
+BODY = np.int64(9)  # limits and latency of an episode
+TRIP = np.int64(10)  # where other robots are put and go
 
 
 @kernel

@@ -16,13 +16,15 @@ from headway.envs.nav.grid import obstacle_distance
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.levels import choose_on_map, generate
 from headway.envs.nav.lidar import new_block, scan, scan_blocks
+from headway.envs.nav.motion import command, drive
+from headway.envs.nav.noise import disturb, grip
 from headway.envs.nav.scenes import MAP
 from headway.envs.nav.shapes import World, map_world
 
 f32 = np.float32
 BEGIN, STEP, REBUILD = range(3)  # tasks of `run`
 ONLY, ONE = np.int64(0), np.int64(1)  # the only lane, of one
-PI = f32(math.pi)
+LEARNER = np.int64(0)
 
 
 @kernel
@@ -89,7 +91,10 @@ def observe(params, arrays, i, lane, lanes, block):
         scan(newest, robot, arrays.people[i], world, stage, arrays.beams, params.lidar_range, lane, lanes)
     else:
         scan_blocks(newest, robot, arrays.people[i], world, stage, arrays.beams, params.lidar_range, block)
-    begins = arrays.count[i, a.STEP] == 0
+    step = arrays.count[i, a.STEP]
+    if params.scan_noise > 0 or params.scan_dropout > 0:
+        disturb(newest, params, level_key(params, arrays.count[i]), step, LEARNER, lane, lanes)
+    begins = step == 0
     for b in range(lane, beams, lanes):  # each lane copies the beams that it has cast itself
         for k in range(a.POSE + beams + b, row.shape[0], beams):
             row[k] = row[k - beams] if begins else before[k - beams]
@@ -105,42 +110,15 @@ def begin(params, arrays, i, stage_number):
 
 
 @kernel
-def steer(params, robot, forward, turn):
-    """Set the velocities for this step: the action's, as far as the acceleration limits allow."""
-    share = (min(max(forward, f32(-1.0)), f32(1.0)) + f32(1.0)) * f32(0.5)
-    speed = params.min_speed + share * (params.max_speed - params.min_speed)
-    rate = min(max(turn, f32(-1.0)), f32(1.0)) * params.max_turn
-    speed = min(max(speed, robot[a.SPEED] - params.speed_change), robot[a.SPEED] + params.speed_change)
-    rate = min(max(rate, robot[a.TURN] - params.turn_change), robot[a.TURN] + params.turn_change)
-    robot[a.SPEED] = speed
-    robot[a.TURN] = rate
-
-
-@kernel
-def drive(robot, seconds):
-    """Move along the exact arc of constant velocities: a chord of v t sinc(w t / 2) at the mean heading."""
-    half = f32(0.5) * robot[a.TURN] * seconds
-    sinc = f32(math.sin(half)) / half if abs(half) > f32(1e-4) else f32(1.0)
-    chord = robot[a.SPEED] * seconds * sinc
-    robot[a.X] += chord * f32(math.cos(robot[a.HEADING] + half))
-    robot[a.Y] += chord * f32(math.sin(robot[a.HEADING] + half))
-    heading = robot[a.HEADING] + f32(2.0) * half
-    if heading > PI:
-        heading -= f32(2.0) * PI
-    elif heading < -PI:
-        heading += f32(2.0) * PI
-    robot[a.HEADING] = heading
-
-
-@kernel
 def move(params, arrays, stage, i):
     """Drive and let people walk for one step, in substeps. Returns (success, collision, free distance in metres)."""
     robot = arrays.robot[i]
     people = arrays.people[i]
     world = world_of(arrays, stage, i)
     free = params.proximity_reach
+    along, around = grip(params, level_key(params, arrays.count[i]), arrays.count[i, a.STEP], LEARNER)
     for _ in range(params.substeps):
-        drive(robot, params.substep_seconds)
+        drive(robot, along, around, params.substep_seconds)
         walk(people, world, stage, params.substep_seconds)
         x, y, heading = robot[a.X], robot[a.Y], robot[a.HEADING]
         free = footprint_free(world, stage, x, y, heading, params, params.proximity_reach)
@@ -191,11 +169,12 @@ def act(params, arrays, i, action):
     count = arrays.count[i]
     stage = arrays.scenes[count[a.SCENE]]
     world = world_of(arrays, stage, i)
+    key = level_key(params, count)
     send_people(
         arrays.people[i], arrays.legs[i], robot, arrays.others[i], world, stage,
-        level_key(params, count), params.radius, params.step_seconds, arrays.scratch[i],
+        key, params.radius, params.step_seconds, arrays.scratch[i],
     )  # fmt: skip
-    steer(params, robot, action[0], action[1])
+    command(params, robot, arrays.pending[i, 0], key, count[a.STEP], LEARNER, action[0], action[1])
     success, collision, free, distance = move(params, arrays, stage, i)
     count[a.STEP] += 1
     truncated = not success and not collision and count[a.STEP] >= params.max_steps

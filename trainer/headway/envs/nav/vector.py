@@ -29,7 +29,7 @@ from headway.errors import SpecError
 
 NO_ACTION = np.zeros((1, 2), np.float32)
 # What the future depends on. Grids are not in it: they are functions of the level's key and are made again.
-STATE = ("robot", "count", "people", "legs", "last_action")  # and this step's observations
+STATE = ("robot", "count", "people", "legs", "last_action", "pending")  # and this step's observations
 
 
 @dataclass(frozen=True)
