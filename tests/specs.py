@@ -5,6 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from documents import documents, keywords
+from headway_api.algo_spec import Cnn1d, Dagger, Gru, Mlp, Ppo
+from headway_api.base import Contract
+from headway_api.curriculum_spec import Gate, Learnability
+from headway_api.gym_spec import GymEnv
+from headway_api.nav_spec import Levels, NavEnv
+from headway_api.train_spec import Evaluation
 from hypothesis import strategies as st
 
 Document = dict[str, Any]
@@ -40,27 +47,62 @@ def _some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Document]:
     return st.fixed_dictionaries({}, optional=fields)
 
 
-_world = st.one_of(
-    st.fixed_dictionaries({"empty": _some(sizeMeters=st.floats(4, 30))}),
-    st.fixed_dictionaries({"clutter": _some(fill=st.floats(0, 0.4))}),
-    st.fixed_dictionaries({"map": st.fixed_dictionaries({"yaml": st.sampled_from(["depot.yaml", "/maps/a.yaml"])})}),
-)
-_levels = st.builds(
-    lambda world, people, near, far: {"world": world, "people": people, "minGoalMeters": near, "maxGoalMeters": far},
-    _world,
-    st.integers(0, 32),
-    st.floats(0.5, 5),
-    st.floats(5, 200),
-)
-_gate = _some(successRate=st.floats(0.1, 0.99), episodes=st.integers(10, 100000), updates=st.integers(1, 100))
-_stages = st.lists(_name, min_size=1, max_size=5, unique=True).flatmap(
-    lambda stage_names: st.tuples(
-        *[
-            st.builds(lambda n, lv, g: {"name": n, "levels": lv, "gate": g}, st.just(n), _levels, _gate)
-            for n in stage_names
-        ]
-    ).map(list)
-)
+@st.composite
+def _curricula(draw: st.DrawFn, *, nav: bool) -> Document:
+    """Draw stages and a schedule that fits them."""
+    stage_names = draw(st.lists(_name, min_size=1, max_size=5, unique=True))
+    own = ("levels", documents(Levels)) if nav else ("kwargs", keywords)
+    stages = [{"name": name, own[0]: draw(own[1]), **draw(_some(gate=documents(Gate)))} for name in stage_names]
+    schedule: st.SearchStrategy[Document] = st.one_of(
+        st.just({"gates": {}}),
+        _steps(len(stages)).map(lambda starts: {"steps": {"starts": starts}}),
+        st.sampled_from(stage_names).map(lambda name: {"manual": {"stage": name}}),
+    )
+    easiest = min(stage.get("gate", {}).get("successRate", 0.8) for stage in stages)
+    if easiest > 0.01:
+        demotion = st.fixed_dictionaries(
+            {"successRate": st.floats(0.001, easiest, exclude_max=True)}, optional={"updates": st.integers(1, 10000)}
+        )
+        schedule |= demotion.map(lambda back: {"gates": {"demotion": back}})
+    return {
+        "stages": stages,
+        **draw(
+            _some(
+                schedule=schedule,
+                replay=st.floats(0, 0.9),
+                learnability=documents(Learnability),
+                stopAfterLastGate=st.booleans(),
+            )
+        ),
+    }
+
+
+def _steps(stages: int) -> st.SearchStrategy[list[int]]:
+    later = st.lists(st.integers(0, 10**12), min_size=stages - 1, max_size=stages - 1)
+    return later.map(lambda starts: [0, *sorted(starts)])
+
+
+@st.composite
+def _learners(draw: st.DrawFn, ranks: int) -> Document:
+    """Draw an algorithm and a network that suit one another, and how many environments."""
+    envs, minibatch, batches = (draw(st.integers(1, 8)) * ranks for _ in range(3))
+    kind = draw(st.sampled_from(["ppo", "ppo", "gru", "dagger"]))
+    if kind == "dagger":
+        algo = {"dagger": draw(documents(Dagger)) | {"minibatchSize": minibatch}}
+    elif kind == "gru":  # minibatches are whole environments
+        rollout = draw(st.integers(1, 64))
+        algo = {"ppo": draw(documents(Ppo)) | {"rolloutSteps": rollout, "minibatchSize": envs * rollout}}
+    else:  # numEnvs * rolloutSteps is a multiple of the minibatch
+        algo = {"ppo": draw(documents(Ppo)) | {"rolloutSteps": minibatch * batches, "minibatchSize": minibatch}}
+    others = st.one_of(_some_network(mlp=Mlp), _some_network(cnn1d=Cnn1d))
+    network = draw(_some_network(gru=Gru) if kind == "gru" else others)
+    return {"numEnvs": envs, "algo": algo, "network": network}
+
+
+def _some_network(**kind: type[Contract]) -> st.SearchStrategy[Document]:
+    return st.fixed_dictionaries({name: documents(model) for name, model in kind.items()})
+
+
 _env_vars = st.lists(st.from_regex(r"[A-Z]{3,8}_X", fullmatch=True), unique=True, max_size=3).map(
     lambda env_names: [{"name": name, "value": "1"} for name in env_names]
 )
@@ -80,22 +122,22 @@ def valid_runs(draw: st.DrawFn) -> Document:
     nodes, processes = draw(st.integers(1, 4)), draw(st.sampled_from(["auto", 1, 2]))
     gpus = draw(st.integers(0, 4))
     ranks = nodes * (max(1, gpus) if processes == "auto" else int(processes))
-    envs, minibatch, batches = (draw(st.integers(1, 8)) * ranks for _ in range(3))
-    rollout = minibatch * batches  # numEnvs * rollout is a multiple of the minibatch
+    nav = draw(st.booleans())
     train = {
         "totalSteps": draw(st.integers(1, 10**12) | st.just(4096.0)),
-        "numEnvs": envs,
-        "env": {"nav": draw(_some(maxSteps=st.integers(10, 10000), stepSeconds=st.floats(0.02, 1)))},
-        "algo": {
-            "ppo": {
-                "rolloutSteps": min(rollout, 16384) if rollout <= 16384 else minibatch,
-                "minibatchSize": minibatch,
-                **draw(_some(learningRate=st.floats(1e-8, 1), gamma=st.floats(0.1, 1), epochs=st.integers(1, 100))),
-            }
-        },
-        "network": {"mlp": draw(_some(hidden=st.lists(st.integers(1, 4096), min_size=1, max_size=6)))},
-        "curriculum": {"stages": draw(_stages), **draw(_some(replay=st.floats(0, 0.9)))},
-        **draw(_some(seed=st.integers(0, 2**31 - 1), evaluation=st.just({"everySteps": 1000}))),
+        "env": {"nav": draw(documents(NavEnv))} if nav else {"gym": draw(documents(GymEnv))},
+        **draw(_learners(ranks)),
+        "curriculum": draw(_curricula(nav=nav)),
+        **draw(
+            _some(
+                seed=st.integers(0, 2**31 - 1),
+                initFrom=st.sampled_from(
+                    ["", "runs/a", "/checkpoints/default/a/step-000000001024", "best.safetensors"]
+                ),
+                evaluation=documents(Evaluation),
+                trackers=st.sampled_from([{}, {"tensorboard": {}}]),
+            )
+        ),
     }
     spec = {
         "nodes": nodes,

@@ -23,7 +23,7 @@ class GymEnv(Contract):
     id: str = Field(
         min_length=1,
         max_length=128,
-        pattern=r"^([A-Za-z_][\w.]*:)?([A-Za-z][\w.-]*/)?[A-Za-z][\w.-]*-v\d+$",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_.]*:)?([A-Za-z][A-Za-z0-9_.-]*/)?[A-Za-z][A-Za-z0-9_.-]*-v[0-9]+$",
         description="Its id, such as LunarLander-v3, parking-v0 or headway/IrSim-v0, after the module that registers "
         "it and a colon if Headway does not know it. The package must be installed.",
     )

@@ -67,7 +67,8 @@ class _Translator:
             name = node["$ref"].rsplit("/", 1)[1]
             return self.translate(self.definitions[name] | _without(node, "$ref"), self.classes[name])
         if form := node.get("x-headway-form"):
-            return _FORMS[form] | {key: node[key] for key in ("description", "default") if node.get(key) is not None}
+            own = ("description", "default", "maxProperties")
+            return _FORMS[form] | {key: node[key] for key in own if node.get(key) is not None}
         if "anyOf" in node:  # X | None: absence is the only null
             (inner,) = [option for option in node["anyOf"] if option.get("type") != "null"]
             return self.translate(inner | _without(node, "anyOf", "default"))

@@ -135,6 +135,51 @@ def test_curricula_are_taken_or_refused_by_both(api: client.ApiClient, curriculu
     assert assert_agreement(api, document) is taken
 
 
+def gym(**fields: object) -> dict:
+    return {"env": {"gym": {"id": "CartPole-v1", **fields}}, "curriculum": {"stages": [{"name": "a"}]}}
+
+
+def world(**kind: object) -> dict:
+    return {"curriculum": {"stages": [{"name": "a", "levels": {"world": kind}}]}}
+
+
+PPO = {"ppo": {"rolloutSteps": 16, "minibatchSize": 64}}
+
+
+@pytest.mark.parametrize(
+    ("train", "taken"),
+    [
+        (gym(), True),
+        (gym(id="some_package.envs:robots/Arm-v12"), True),
+        (gym(id="CartPole"), False),
+        (gym(id="Cárt-v1"), False),
+        (gym(id="Cart-v\u0663"), False),  # a digit, but not one of ours
+        (gym(kwargs={"a": None, "b": [1, {"c": 2.5}], "1 2": ""}), True),
+        (gym(kwargs={f"k{k}": k for k in range(33)}), False),
+        (gym(kwargs=[]), False),
+        (gym() | {"curriculum": small_run()["spec"]["train"]["curriculum"]}, False),
+        ({"curriculum": {"stages": [{"name": "a", "kwargs": {"gravity": 5}}]}}, False),
+        ({"network": {"gru": {}}, "algo": PPO}, True),
+        ({"network": {"gru": {}}, "algo": {"ppo": {"rolloutSteps": 16, "minibatchSize": 8}}}, False),
+        ({"network": {"gru": {}}, "algo": {"dagger": {"minibatchSize": 64}}}, False),
+        ({"network": {"cnn1d": {}}, "algo": {"dagger": {"minibatchSize": 64}}}, True),
+        ({"network": {"cnn1d": {}, "mlp": {}}}, False),
+        ({"env": {"nav": {"robot": {"footprint": {"disc": {}, "rectangle": {}}}}}}, False),
+        ({"env": {"nav": {"robot": {"footprint": {}}}}}, False),
+        (world(polygons={"minMeters": 0.9}), False),  # above the default of maxMeters
+        (world(automaton={"fill": 0.1}), False),  # below the default of minFill
+        (world(mixture=[{"empty": {}}, {"rooms": {}}]), True),
+        (world(mixture=[{"empty": {}}]), False),
+        (world(mixture=[{"empty": {}}, {"mixture": []}]), False),
+        (world(mixture=[{"empty": {}}, {"rooms": {}}], empty={}), False),
+        ({"initFrom": "a" * 513}, False),
+    ],
+    ids=lambda case: str(case)[:60],
+)
+def test_trainings_are_taken_or_refused_by_both(api: client.ApiClient, train: dict, taken: bool) -> None:
+    assert assert_agreement(api, small_run(**train)) is taken
+
+
 @pytest.mark.parametrize(
     "text",
     ["3e-4", "1e3", "1E+3", ".5", "5.", "-2.5e2", "1_000", "0x1f", "010", "0o10", "0b101", "+7", "-0", "1:30", "1.2.3",
