@@ -202,14 +202,20 @@ class Rooms(Contract):
 class Automaton(Contract):
     """Clutter grown by a cellular automaton and built of small cylinders, as the worlds of the BARN Challenge are.
 
-    Random cells, smoothed: a cell is an obstacle where most of its neighbours are.
+    Random cells, smoothed: one with 5 obstacles or more among its 8 neighbours becomes an obstacle, one with at most
+    one becomes free.
     """
 
-    width_meters: Float = described(4.5, "Inner width in metres.", ge=3.0, le=30.0)
-    length_meters: Float = described(10.0, "Inner length in metres, along y.", ge=3.0, le=30.0)
-    cell_meters: Float = described(0.15, "Spacing and diameter of the cylinders, in metres.", ge=0.05, le=1.0)
-    fill: Float = described(0.2, "Share of the cells that begin as obstacles.", ge=0.0, le=0.5)
-    min_fill: Float = described(0.2, "Each level draws its share from minFill to fill.", ge=0.0, le=0.5)
+    width_meters: Float = described(4.5, "Width in metres, walls included.", ge=3.0, le=30.0)
+    length_meters: Float = described(
+        4.5,
+        "Length of the clutter in metres, along y; a start zone lies before it, open ground behind.",
+        ge=1.5,
+        le=30.0,
+    )
+    cell_meters: Float = described(0.15, "Spacing and diameter of the cylinders, in metres.", ge=0.1, le=1.0)
+    fill: Float = described(0.3, "Share of the cells that begin as obstacles.", ge=0.0, le=0.5)
+    min_fill: Float = described(0.12, "Each level draws its share from minFill to fill.", ge=0.0, le=0.5)
     smoothing: Int = described(4, "Rounds of the automaton.", ge=0, le=10)
     rules = (
         Rule(

@@ -23,7 +23,6 @@ from headway.envs.nav.philox import SPLITS
 from headway.envs.nav.scenes import MAP, STRAIGHT, Scenes
 from headway.envs.nav.social_force import TOP_SPEED
 
-MARGIN_METERS = 0.1  # start and goal are connected for a disc this much larger than the robot
 PERSON_RADIUS = 0.25
 
 # Columns of `robot`.
@@ -213,6 +212,8 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
     entries = POSE + nav.scan_stack * nav.lidar.beams
     height = max((m.occupied.shape[0] for m in maps), default=1)
     width = max((m.occupied.shape[1] for m in maps), default=1)
+    map_records, map_links = max((m.records for m in maps), default=0), max((m.entries for m in maps), default=0)
+    map_shaped = (height, width) if map_records else (1, 1)
     angles = beam_angles(nav)
     return Arrays(
         robot=np.zeros((n, 9), np.float32),
@@ -244,9 +245,9 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
         remembered=np.zeros((0, 3), np.int64),
         beams=np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32),
         maps=np.zeros((max(1, len(maps)), height, width), np.uint8),
-        map_heads=np.zeros((max(1, len(maps)), 1, 1), np.uint16),
-        map_links=np.zeros((max(1, len(maps)), 1, 3), np.uint16),
-        map_shapes=np.zeros((max(1, len(maps)), 1, 4), np.float32),
+        map_heads=np.zeros((max(1, len(maps)), *map_shaped), np.uint16),
+        map_links=np.zeros((max(1, len(maps)), map_links + 1, 3), np.uint16),
+        map_shapes=np.zeros((max(1, len(maps)), max(1, map_records), 4), np.float32),
         map_used=np.zeros((max(1, len(maps)), 3), np.int32),
         places=np.zeros((max(1, len(maps)), height * width), np.int32),
         place_count=np.zeros(max(1, len(maps)), np.int64),

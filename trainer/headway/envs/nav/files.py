@@ -5,11 +5,40 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from headway.errors import SpecError
 
 MAX_FILES = 10_000
+MAX_CELLS = 64_000_000  # of one world
+
+
+@dataclass(frozen=True)
+class FileWorld:
+    """A world read from a file. Row 0 is the bottom row; the outermost ring is solid."""
+
+    name: str
+    occupied: NDArray[np.bool_]  # [H, W] solid cells
+    resolution: float  # metres a cell
+    origin: tuple[float, float]  # world position in metres of the ring's lower-left corner
+    discs: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))  # [D, 3] x, y, radius
+    boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 5)))  # [B, 5] x, y, length, width, yaw
+    inside: tuple[int, int, int, int] | None = None  # rows and columns, from and to, in which episodes begin and end
+
+    @property
+    def records(self) -> int:
+        """Room that the shapes need in the table of records, see shapes.World."""
+        return len(self.discs) + 4 * len(self.boxes)
+
+    @property
+    def entries(self) -> int:
+        """Room that they need at most in the lists of cells: what touches their outlines, as far as it can be named."""
+        around = 12 * self.discs[:, 2].sum() + 6 * self.boxes[:, 2:4].sum()
+        return min(int(around / self.resolution) + 24 * (len(self.discs) + len(self.boxes)), 65_000)
 
 
 def find_files(field: str, pattern: str) -> list[Path]:

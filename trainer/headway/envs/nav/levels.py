@@ -1,103 +1,53 @@
 """Levels: where the obstacles are, where the robot starts, where its goal is. A function of the level's key alone.
 
-Generated worlds are walled squares of 0.2 m cells. Start and goal are connected for a disc MARGIN_METERS larger than
-the robot, checked by flood fill; a layout without such a pair is drawn again with the next counter, a little emptier
-each time, so that generation ends for every parameter.
+Start and goal of a generated world are connected for a disc of the scene's `fit` (MARGIN_METERS larger than the robot),
+checked by flood fill; a layout without such a pair is drawn again with the next counter, a little emptier each time, so
+that generation ends for every parameter. So is one whose shapes do not fit into their tables.
 """
 
 import math
 
 import numpy as np
 
-from headway.envs.nav import arrays as a
-from headway.envs.nav.grid import finish_world, fits, flood
+from headway.envs.nav import scenes as s
+from headway.envs.nav.automaton import FACING, build_automaton
+from headway.envs.nav.cells import build_cells
+from headway.envs.nav.clutter import build_clutter
+from headway.envs.nav.grid import finish_world, fits, flood, obstacle_distance
 from headway.envs.nav.jit import kernel
-from headway.envs.nav.philox import LAYOUT, PLACE, uniforms
-from headway.envs.nav.scenes import CLUTTER
-from headway.envs.nav.shapes import FREE, OBSTACLE, begin_world
+from headway.envs.nav.philox import PLACE, ROUTE, uniforms
+from headway.envs.nav.polygons import build_polygons
+from headway.envs.nav.rooms import build_rooms
+from headway.envs.nav.shapes import begin_world, overflowed
 
 f32 = np.float32
 ATTEMPTS = 64
 DRAWS = 96  # goals tried for one start
-APRON = 3  # cells kept free before and behind a wall's gap
 STARTS = 4  # starts tried in one layout
-MARGIN = f32(a.MARGIN_METERS)
-ONE, NOWHERE = np.int64(1), np.int64(-1)  # numba compiles a function once for each Python constant
+UNEASED = 4  # attempts before layouts become emptier
+NOISE_DRAWS = 16  # of a route's start
+NOWHERE = np.int64(-1)  # numba compiles a function once for each Python constant
+ZERO = np.int64(0)
 
 
 @kernel
-def place_rectangle(grid, height, width, x, y, across, along):
-    """Mark cells from (x, y) on as obstacles, inside the outer ring. Returns how many were free before."""
-    added = 0
-    for cy in range(max(y, 1), min(y + along, height - 1)):
-        for cx in range(max(x, 1), min(x + across, width - 1)):
-            if grid[cy, cx] != OBSTACLE:
-                grid[cy, cx] = OBSTACLE
-                added += 1
-    return added
-
-
-@kernel
-def place_wall(grid, height, width, gap_cells, key, attempt, number, carve):
-    """Build interior wall `number` from side to side, one or two cells thick; or `carve` its one or two gaps.
-
-    Gaps are carved when everything else stands, with APRON free cells before and behind, so that nothing blocks them.
-    """
-    u0, u1, u2, u3 = uniforms(key, LAYOUT, attempt, 2 * number)
-    v0, v1, v2, v3 = uniforms(key, LAYOUT, attempt, 2 * number + 1)
-    side = height - 2
-    at = 1 + int((f32(0.2) + f32(0.6) * u0) * f32(side))
-    thick = 1 + int(u1 * f32(2.0))
-    upright = u2 < f32(0.5)
-    if not carve:
-        if upright:
-            place_rectangle(grid, height, width, at, ONE, thick, side)
-        else:
-            place_rectangle(grid, height, width, ONE, at, side, thick)
-        return
-    for gap in range(1 + int(u3 * f32(2.0))):
-        length = min(gap_cells + int((v0 if gap == 0 else v2) * f32(4.0)), side)
-        first = 1 + int((v1 if gap == 0 else v3) * f32(side - length + 1))
-        for along in range(first, first + length):
-            for across in range(max(at - APRON, 1), min(at + thick + APRON, side + 1)):
-                if upright:
-                    grid[along, across] = FREE
-                else:
-                    grid[across, along] = FREE
-
-
-@kernel
-def build_layout(world, stage, radius, key, attempt):
-    """Outer walls; blocks, bars and pillars until the wanted share is covered; interior walls and their gaps."""
-    height = np.int64(stage.height)
-    width = np.int64(stage.width)
+def build_layout(world, reached, queue, stage, key, attempt):
+    """Make the world of a scene; `reached` and `queue` are scratch. Returns False if its shapes did not fit."""
     begin_world(world)
-    grid = world.grid
-    easing = f32(1.0) - f32(attempt) / f32(ATTEMPTS)
-    wanted = int(stage.fill * easing * f32((height - 2) * (width - 2)))
-    covered = 0
-    draw = np.int64(100)
-    while covered < wanted and draw < 1000:
-        u0, u1, u2, u3 = uniforms(key, LAYOUT, attempt, draw)
-        draw += 1
-        x = 1 + int(u0 * f32(width - 2))
-        y = 1 + int(u1 * f32(height - 2))
-        shape = int(u2 * f32(4.0))
-        size = 2 + int(u3 * f32(4.0))  # 0.4 to 1.0 m
-        if shape == 0:  # a pillar: a square with its corners cut
-            covered += place_rectangle(grid, height, width, x + 1, y, size - 2, size)
-            covered += place_rectangle(grid, height, width, x, y + 1, size, size - 2)
-        elif shape == 1:
-            covered += place_rectangle(grid, height, width, x, y, size, 2 + (draw + size) % 4)
-        elif shape == 2:  # bars: 1.0 to 2.2 m long, one cell thick
-            covered += place_rectangle(grid, height, width, x, y, 1 + 2 * size, ONE)
-        else:
-            covered += place_rectangle(grid, height, width, x, y, ONE, 1 + 2 * size)
-    walls = int(f32(stage.walls) * easing + f32(0.5))
-    gap_cells = math.ceil((2 * (radius + MARGIN)) / stage.cell) + 2
-    for k in range(2 * walls):
-        place_wall(grid, height, width, gap_cells, key, attempt, k % walls, k >= walls)
+    easing = f32(1.0) - f32(max(attempt - UNEASED, 0)) / f32(ATTEMPTS - UNEASED)
+    if stage.kind == s.CLUTTER:
+        build_clutter(world, stage, key, attempt, easing)
+    elif stage.kind == s.CELLS:
+        build_cells(world, queue, stage, key, attempt, easing)
+    elif stage.kind == s.POLYGONS:
+        build_polygons(world, stage, key, attempt, easing)
+    elif stage.kind == s.ROOMS:
+        build_rooms(world, queue, stage, key, attempt, easing)
+    elif stage.kind == s.AUTOMATON:
+        reached[:] = 0
+        build_automaton(world, reached, stage, key, attempt, easing)
     finish_world(world)
+    return not overflowed(world)
 
 
 @kernel
@@ -123,26 +73,109 @@ def draw_pair(cells, count, width, stage, fixed_start, key, attempt):
 
 
 @kernel
-def generate(world, reached, queue, stage, radius, key):
+def draw_beyond(reached, width, stage, start, key, attempt):
+    """Draw a goal beyond the automaton's field; the robot looks into it. As `draw_pair` with a fixed start."""
+    least = stage.min_goal / stage.cell
+    most = stage.max_goal / stage.cell
+    first = int(stage.field + stage.field_rows)
+    left = int(stage.left)
+    for draw in range(DRAWS):
+        u0, u1, u2, _ = uniforms(key, PLACE, attempt, 1 + draw)
+        x = left + int(u0 * f32(width - 2 * left))
+        y = first + int(u1 * f32(stage.zone))
+        dx = f32(x - start % width)
+        dy = f32(y - start // width)
+        distance = f32(math.sqrt(dx * dx + dy * dy))
+        if reached[y, x] == 1 and least <= distance <= most:
+            return start, y * width + x, f32(math.pi / 2) + (f32(2.0) * u2 - f32(1.0)) * FACING
+    return -1, -1, f32(0.0)
+
+
+@kernel
+def cell_at(stage, x, y):
+    """Return the cell under a place in metres."""
+    row = int((y - stage.origin_y) / stage.cell)
+    return row * int(stage.width) + int((x - stage.origin_x) / stage.cell)
+
+
+@kernel
+def route_state(world, reached, queue, stage):
+    """Look whether a scene's route can be driven: (0 yes, 1 the start or 2 the goal lies in a wall or outside,
+    3 there is no way; cells reachable from the start, in `queue`)."""
+    for end in range(2):
+        x = ((stage.start_x if end == 0 else stage.goal_x) - stage.origin_x) / stage.cell
+        y = ((stage.start_y if end == 0 else stage.goal_y) - stage.origin_y) / stage.cell
+        outside = x < 1 or y < 1 or x >= f32(stage.width - 1) or y >= f32(stage.height - 1)
+        if outside or obstacle_distance(world, x, y, stage.fit / stage.cell) < stage.fit / stage.cell:
+            return 1 + end, 0
+    width = int(stage.width)
+    start = cell_at(stage, stage.start_x, stage.start_y)
+    goal = cell_at(stage, stage.goal_x, stage.goal_y)
+    reached[:] = 0
+    count = flood(world, start % width, start // width, stage.fit / stage.cell, reached, queue)
+    return 0 if reached[goal // width, goal % width] == 1 else 3, count
+
+
+@kernel
+def draw_start(world, stage, key):
+    """Draw the start of a route, (x, y, heading): normal noise about it, where the robot is free."""
+    x = stage.start_x
+    y = stage.start_y
+    heading = stage.start_heading
+    for draw in range(NOISE_DRAWS):
+        u0, u1, u2, u3 = uniforms(key, ROUTE, ZERO, draw)
+        # Box and Muller 1958; 1 - u lies in (0, 1].
+        away = f32(math.sqrt(f32(-2.0) * f32(math.log(f32(1.0) - u0)))) * stage.start_noise
+        turned = f32(math.sqrt(f32(-2.0) * f32(math.log(f32(1.0) - u2)))) * stage.heading_noise
+        nx = stage.start_x + away * f32(math.cos(f32(2.0 * math.pi) * u1))
+        ny = stage.start_y + away * f32(math.sin(f32(2.0 * math.pi) * u1))
+        px = (nx - stage.origin_x) / stage.cell
+        py = (ny - stage.origin_y) / stage.cell
+        fit = stage.start_fit / stage.cell
+        inside = px >= 1 and py >= 1 and px < f32(stage.width - 1) and py < f32(stage.height - 1)
+        if inside and obstacle_distance(world, px, py, fit) >= fit:
+            x = nx
+            y = ny
+            heading += turned * f32(math.cos(f32(2.0 * math.pi) * u3))
+            break
+    half = f32(2.0 * math.pi)
+    return x, y, heading - half * f32(math.floor((heading + f32(math.pi)) / half))
+
+
+@kernel
+def generate(world, reached, queue, stage, key):
     """Build a generated level. Returns (start cell, goal cell, heading, cells reachable from start, in `queue`)."""
     width = int(stage.width)
-    inner_x = f32(width - 2)
-    inner_y = f32(stage.height - 2)
-    fit = (radius + MARGIN) / stage.cell
+    fit = stage.fit / stage.cell
+    first_x = int(stage.left) if stage.kind == s.AUTOMATON else 1
+    last_y = int(stage.field) if stage.kind == s.AUTOMATON else int(stage.height) - 1
     for attempt in range(ATTEMPTS):
-        if attempt == 0 or stage.kind == CLUTTER:
-            build_layout(world, stage, radius, key, attempt)
+        if (attempt == 0 or stage.kind != s.EMPTY) and not build_layout(world, reached, queue, stage, key, attempt):
+            continue
+        if stage.route == 1:
+            state, count = route_state(world, reached, queue, stage)
+            if state == 0:
+                return (
+                    cell_at(stage, stage.start_x, stage.start_y),
+                    cell_at(stage, stage.goal_x, stage.goal_y),
+                    f32(0.0),
+                    count,
+                )
+            continue
         floods = 0
         for draw in range(32):
             u0, u1, _, _ = uniforms(key, PLACE, attempt, DRAWS + 1 + draw)
-            x = 1 + int(u0 * inner_x)
-            y = 1 + int(u1 * inner_y)
+            x = first_x + int(u0 * f32(width - 2 * first_x))
+            y = 1 + int(u1 * f32(last_y - 1))
             if floods == STARTS or not fits(world, x, y, fit):
                 continue
             floods += 1
             reached[:] = 0
             count = flood(world, x, y, fit, reached, queue)
-            start, goal, heading = draw_pair(queue, count, width, stage, y * width + x, key, attempt)
+            if stage.kind == s.AUTOMATON:
+                start, goal, heading = draw_beyond(reached, width, stage, y * width + x, key, attempt)
+            else:
+                start, goal, heading = draw_pair(queue, count, width, stage, y * width + x, key, attempt)
             if start >= 0:
                 return start, goal, heading, count
     return -1, -1, f32(0.0), 0
@@ -151,6 +184,8 @@ def generate(world, reached, queue, stage, radius, key):
 @kernel
 def choose_on_map(places, count, stage, key):
     """Draw start and goal on a map. Returns (start cell, goal cell, heading); -1 when no draw fits."""
+    if stage.route == 1:
+        return cell_at(stage, stage.start_x, stage.start_y), cell_at(stage, stage.goal_x, stage.goal_y), f32(0.0)
     for attempt in range(ATTEMPTS):
         start, goal, heading = draw_pair(places, count, int(stage.width), stage, NOWHERE, key, attempt)
         if start >= 0:

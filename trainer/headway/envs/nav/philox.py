@@ -28,6 +28,7 @@ BEAMS = np.int64(7)  # noise and dropout of each beam
 SLIP = np.int64(8)  # slip at each step
 BODY = np.int64(9)  # limits and latency of an episode
 TRIP = np.int64(10)  # where other robots are put and go
+ROUTE = np.int64(11)  # noise of a fixed start
 
 
 @kernel

@@ -12,13 +12,12 @@ import numpy as np
 from headway.envs.nav import arrays as a
 from headway.envs.nav.grid import fits, swath_is_free
 from headway.envs.nav.jit import kernel
-from headway.envs.nav.levels import MARGIN
 from headway.envs.nav.step import world_of
 
 f32 = np.float32
 DIAGONAL = math.sqrt(2.0)
 MAX_WAYPOINTS = 256
-TIGHT = f32(0.6)  # share of the margin that a straight leg keeps
+SPARE = f32(0.04)  # metres of the way's margin that a straight leg may lose
 
 
 @kernel
@@ -113,9 +112,9 @@ def plan(params, arrays, i, path):
     goal = int((robot[a.GOAL_Y] - stage.origin_y) / stage.cell) * width
     goal += int((robot[a.GOAL_X] - stage.origin_x) / stage.cell)
     parent = np.empty(world.grid.shape[0] * width, np.int64)
-    if not astar(world, start, goal, (params.radius + MARGIN) / stage.cell, parent):
+    if not astar(world, start, goal, stage.fit / stage.cell, parent):
         return 0, np.inf
-    fit = (params.radius + TIGHT * MARGIN) / stage.cell
+    fit = (stage.fit - SPARE) / stage.cell
     count, length = straighten(world, start, goal, parent, fit, path)
     for k in range(count):
         path[k, 0] = stage.origin_x + path[k, 0] * stage.cell

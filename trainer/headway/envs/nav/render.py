@@ -35,14 +35,22 @@ def render(level: Level, trajectory: Sequence[tuple[float, float]] = (), pixels:
         r = radius * per_meter
         draw.ellipse((cx - r, cy - r, cx + r, cy + r), **ink)
 
+    for polygon in level.polygons:
+        corners = [place(float(x), float(y)) for x, y in polygon]
+        if len(corners) == 2:
+            draw.line(corners, fill=INK["obstacle"], width=max(1, scale // 4))
+        else:
+            draw.polygon(corners, fill=INK["obstacle"])
+    for x, y, radius in level.discs:
+        disc(x, y, radius, fill=INK["obstacle"])
     disc(*level.goal, level.goal_radius, fill=INK["goal"])
     for x, y in level.people:
         disc(float(x), float(y), PERSON_RADIUS, fill=INK["person"])
     if len(trajectory) > 1:
-        draw.line([place(x, y) for x, y in trajectory], fill=TRAIL, width=max(2, scale // 3))
+        draw.line([place(x, y) for x, y in trajectory], fill=TRAIL, width=max(2, round(0.07 * per_meter)))
         disc(*trajectory[0], level.radius / 2, fill=TRAIL)
     x, y, heading = level.robot
     disc(x, y, level.radius, fill=ROBOT)
     nose = (x + level.radius * math.cos(heading), y + level.radius * math.sin(heading))
-    draw.line([place(x, y), place(*nose)], fill=INK["free"], width=max(1, scale // 4))
+    draw.line([place(x, y), place(*nose)], fill=INK["free"], width=max(1, round(0.05 * per_meter)))
     return image

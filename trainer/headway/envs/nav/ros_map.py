@@ -8,7 +8,6 @@ be free.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,16 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from headway.envs.nav.files import MAX_CELLS, FileWorld
 from headway.errors import SpecError
 
 UNKNOWN = -1.0
 OBSTACLE_FROM = 50.0  # occupancy of 100
-MAX_CELLS = 64_000_000
 FORMATS = ("PPM", "PNG", "BMP")  # map_server's; of others Pillow may start a program, such as Ghostscript
 
 
-@dataclass(frozen=True)
-class RosMap:
-    """A map ready for the kernel. Row 0 is the bottom row; a ring of obstacle cells surrounds the image's."""
-
-    occupied: NDArray[np.bool_]  # [H, W]
-    resolution: float  # metres a cell
-    origin: tuple[float, float]  # world position in metres of the ring's lower-left corner
-
-
-def load_map(path: str | Path) -> RosMap:
-    """Read a map. Raises SpecError that names file, field, value and fix."""
+def load_map(path: str | Path) -> FileWorld:
+    """Read a map; a ring of solid cells is added. Raises SpecError that names file, field, value and fix."""
     file = Path(path)
     fields = _read_yaml(file)
     resolution = _number(file, fields, "resolution", None, 1e-3, 10.0)
@@ -44,7 +34,8 @@ def load_map(path: str | Path) -> RosMap:
     if not isinstance(image, str) or not image:
         raise SpecError(f"{file}: image", image, "name the .pgm or .png file, relative to the .yaml file")
     occupied = occupancy(file, fields, _read_image(file, image)) >= OBSTACLE_FROM
-    return RosMap(
+    return FileWorld(
+        name=str(file),
         occupied=np.pad(occupied[::-1], 1, constant_values=True),
         resolution=resolution,
         origin=(origin[0] - resolution, origin[1] - resolution),

@@ -50,7 +50,7 @@ def map_world(arrays, m, height, width):
 def begin_world(world):
     """Make the world empty: free inside, solid in the outermost ring."""
     height, width = world.grid.shape
-    if world.used[SHAPES] > 0:
+    if world.links.shape[0] > 1:  # also after a world without shapes: a mixture's larger world left its heads around it
         world.heads[:] = 0
     world.used[:] = 0
     world.grid[:] = OBSTACLE
@@ -370,3 +370,21 @@ def cell_hit(world, x, y, px, py, dx, dy):
         best = min(best, shape_hit(world.shapes, np.int64(link[FIRST]), np.int64(link[SIDES]), px, py, dx, dy))
         entry = np.int64(link[NEXT])
     return best
+
+
+def outlines(
+    world: World, cell: float, origin: tuple[float, float]
+) -> tuple[NDArray[np.bool_], list[tuple[float, float, float]], list[NDArray[np.float64]]]:
+    """What a world looks like, for pictures: solid cells [H, W], discs and polygons' corners in metres."""
+    if world.used[SHAPES] == 0:
+        return world.grid == OBSTACLE, [], []
+    discs, polygons, corner = [], [], np.array(origin)
+    for first, sides in sorted({(int(row[FIRST]), int(row[SIDES])) for row in world.links[1 : world.used[LINKS] + 1]}):
+        if sides == 0:
+            x, y, radius = (world.shapes[first, :3] * cell).tolist()
+            discs.append((x + origin[0], y + origin[1], radius))
+        else:
+            rows = world.shapes[first : first + sides].astype(np.float64)
+            ends = rows.reshape(2, 2) if sides == 1 else rows[:, :2]
+            polygons.append(ends * cell + corner)
+    return (world.grid == OBSTACLE) & (world.heads == 0), discs, polygons

@@ -14,7 +14,7 @@ from headway.envs.nav.draw import draw_level, level_key
 from headway.envs.nav.footprint import disc_free, footprint_free
 from headway.envs.nav.grid import obstacle_distance
 from headway.envs.nav.jit import kernel
-from headway.envs.nav.levels import choose_on_map, generate
+from headway.envs.nav.levels import choose_on_map, draw_start, generate
 from headway.envs.nav.lidar import new_block, scan, scan_blocks
 from headway.envs.nav.motion import command, drive
 from headway.envs.nav.noise import disturb, grip
@@ -50,7 +50,7 @@ def build_level(params, arrays, stage, i):
         start, goal, heading = choose_on_map(cells, count, stage, key)
     else:
         world = world_of(arrays, stage, i)
-        start, goal, heading, count = generate(world, arrays.reached[i], cells, stage, params.radius, key)
+        start, goal, heading, count = generate(world, arrays.reached[i], cells, stage, key)
     arrays.failed[i] |= start < 0
     width = int(stage.width)
     robot[:] = f32(0.0)
@@ -59,6 +59,10 @@ def build_level(params, arrays, stage, i):
     robot[a.HEADING] = heading
     robot[a.GOAL_X] = stage.origin_x + (f32(goal % width) + f32(0.5)) * stage.cell
     robot[a.GOAL_Y] = stage.origin_y + (f32(goal // width) + f32(0.5)) * stage.cell
+    if stage.route == 1:
+        robot[a.X], robot[a.Y], robot[a.HEADING] = draw_start(world_of(arrays, stage, i), stage, key)
+        robot[a.GOAL_X] = stage.goal_x
+        robot[a.GOAL_Y] = stage.goal_y
     robot[a.GOAL_DISTANCE] = math.hypot(robot[a.GOAL_X] - robot[a.X], robot[a.GOAL_Y] - robot[a.Y])
     if start >= 0:
         place_people(arrays.people[i], arrays.legs[i], robot, world_of(arrays, stage, i), stage, cells, count, key)
@@ -225,7 +229,7 @@ def rebuild(params, arrays, i):
     if stage.kind != MAP:
         key = level_key(params, arrays.count[i])
         world = world_of(arrays, stage, i)
-        generate(world, arrays.reached[i], arrays.queue[i], stage, params.radius, key)
+        generate(world, arrays.reached[i], arrays.queue[i], stage, key)
 
 
 @kernel(nogil=True)

@@ -16,13 +16,11 @@ from headway.envs.nav import arrays as a
 from headway.envs.nav.crowd import FAR
 from headway.envs.nav.features import Features
 from headway.envs.nav.foreign import check_values, remember
-from headway.envs.nav.grid import fill_clearance, fits, flood
-from headway.envs.nav.jit import kernel
+from headway.envs.nav.places import NO_ROUTE, add_files
 from headway.envs.nav.planner import shortest_all
-from headway.envs.nav.ros_map import RosMap
-from headway.envs.nav.scenes import MAP, build_scenes
-from headway.envs.nav.shapes import FREE, OBSTACLE, map_world
-from headway.envs.nav.step import BEGIN, REBUILD, STEP, run
+from headway.envs.nav.scenes import build_scenes
+from headway.envs.nav.shapes import outlines
+from headway.envs.nav.step import BEGIN, REBUILD, STEP, run, world_of
 from headway.envs.planners.experts import EXPERTS, Experts
 from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
 from headway.errors import SpecError
@@ -36,7 +34,9 @@ STATE = ("robot", "count", "people", "legs", "last_action", "pending")  # and th
 class Level:
     """A level as it is at one moment, in metres."""
 
-    occupied: NDArray[np.bool_]  # [H, W], row 0 is the bottom
+    occupied: NDArray[np.bool_]  # [H, W] solid cells, row 0 is the bottom
+    discs: list[tuple[float, float, float]]  # x, y, radius
+    polygons: list[NDArray[np.float64]]  # [sides, 2] each; of two: a line
     cell: float
     origin: tuple[float, float]  # of the grid's lower-left corner
     robot: tuple[float, float, float]  # x, y, heading
@@ -72,8 +72,7 @@ class NavVectorEnv:
         scenes = build_scenes(spec, split)
         self.params = a.make_params(spec, self.nav, offset, split, level_stride)
         self.arrays = a.allocate(num_envs, self.nav, scenes)
-        for number, source in enumerate(scenes.maps):
-            self._add_map(number, source)
+        add_files(self.arrays, scenes, spec)
         # Two numbers: speed from its least (-1) to its largest (1), turn rate from right (-1) to left (1).
         self._commands = a.command_table(self.nav)
         self.actions = ActionSpace(2) if self._commands is None else ActionSpace(len(self._commands), discrete=True)
@@ -222,11 +221,14 @@ class NavVectorEnv:
         arrays, robot = self.arrays, self.arrays.robot[i]
         stage = arrays.scenes[arrays.count[i, a.SCENE]]
         people = arrays.people[i, : stage["people"], : a.PERSON_Y + 1]
-        grid = arrays.maps[stage["map"]] if stage["kind"] == MAP else arrays.grid[i]
+        cell, origin = float(stage["cell"]), (float(stage["origin_x"]), float(stage["origin_y"]))
+        occupied, discs, polygons = outlines(world_of(arrays, stage, i), cell, origin)
         return Level(
-            occupied=grid[: stage["height"], : stage["width"]] == OBSTACLE,
-            cell=float(stage["cell"]),
-            origin=(float(stage["origin_x"]), float(stage["origin_y"])),
+            occupied=occupied,
+            cell=cell,
+            origin=origin,
+            discs=discs,
+            polygons=polygons,
             robot=(float(robot[a.X]), float(robot[a.Y]), float(robot[a.HEADING])),
             radius=self.nav.robot.footprint.outer_radius,
             goal=(float(robot[a.GOAL_X]), float(robot[a.GOAL_Y])),
@@ -245,6 +247,12 @@ class NavVectorEnv:
         if self.arrays.failed.any():
             env = int(self.arrays.failed.argmax())
             stage = self.spec.curriculum.stages[int(self.arrays.count[env, a.STAGE])]
+            if stage.levels.route is not None:
+                raise SpecError(
+                    f"train.curriculum.stages[{stage.name}].levels.route",
+                    stage.levels.route.to_wire(),
+                    f"no world drawn leaves it free: {NO_ROUTE[1]}, {NO_ROUTE[2]}, or {NO_ROUTE[3]}",
+                )
             limits = [stage.levels.min_goal_meters, stage.levels.max_goal_meters]
             raise SpecError(
                 f"train.curriculum.stages[{stage.name}].levels.minGoalMeters and maxGoalMeters",
@@ -266,35 +274,3 @@ class NavVectorEnv:
         rows = torch.from_numpy(self.arrays.observation[self.arrays.now[0]])
         goal = self.arrays.robot[:, a.GOAL_X : a.GOAL_Y + 1].copy()
         return {"observation": rows, "achieved_goal": rows[:, :2], "desired_goal": torch.from_numpy(goal)}
-
-    def _add_map(self, number: int, source: RosMap) -> None:
-        """Fill in clearances and the list of places: the largest region that the robot can drive in."""
-        arrays, (height, width) = self.arrays, source.occupied.shape
-        grid = np.where(source.occupied, OBSTACLE, FREE).astype(np.uint8)
-        fill_clearance(grid, height, width)
-        fit = np.float32((self.nav.robot.footprint.outer_radius + a.MARGIN_METERS) / source.resolution)
-        arrays.maps[number, :height, :width] = grid
-        arrays.place_count[number] = largest_region(arrays, number, height, width, fit)
-        if arrays.place_count[number] == 0:
-            raise SpecError(
-                "train.env.nav.robot.footprint",
-                self.nav.robot.footprint.to_wire(),
-                "the robot fits nowhere on the map",
-            )
-
-
-@kernel
-def largest_region(arrays, number, height, width, radius):  # type: ignore[no-untyped-def]
-    """Write the cells of the largest region of a map that a disc can drive in to `places`; return how many."""
-    world = map_world(arrays, number, height, width)
-    reached = np.zeros((height, width), np.uint8)
-    queue = np.empty(height * width, np.int32)
-    best = 0
-    for y in range(height):
-        for x in range(width):
-            if reached[y, x] == 0 and fits(world, x, y, radius):
-                count = flood(world, x, y, radius, reached, queue)
-                if count > best:
-                    best = count
-                    arrays.places[number, :count] = queue[:count]
-    return best
