@@ -104,7 +104,7 @@ def test_a_remembered_level_is_the_level_that_was_played(make_spec):
     assert names.tolist() == [[0, 0], [0, 1], [0, 2], [0, 3]]
     again = NavVectorEnv(spec, 40, offset=100)
     again.remember_levels(names, torch.tensor([0, 1, 0, 3]), 1.0)
-    rows = again.reset()["observation"]
+    rows = again.reset()["observation"].clone()
     slot = ends(again).slot
     assert set(slot.tolist()) == {1, 3}
     assert all(torch.equal(row, first[k]) for row, k in zip(rows, slot.tolist(), strict=True))
