@@ -112,7 +112,8 @@ def figures(view: View) -> list[str]:
         words.append(f"at most {view.progress.eta} left" if _may_end_early(view) else f"{view.progress.eta} left")
     if (reward := view.metric("episodes/reward")) is not None:
         words.append(f"reward {reward:.2f}")
-    if (collisions := view.metric("episodes/collision_rate")) is not None:
+    collisions = view.metric("episodes/collision_rate")
+    if collisions is not None and view.success is not None:  # else nobody says what a collision is
         words.append(f"collisions {percent(collisions)}")
     if view.demotions:
         words.append(f"{view.demotions} demotion{'s' if view.demotions > 1 else ''}")

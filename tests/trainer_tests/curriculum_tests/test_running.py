@@ -39,6 +39,14 @@ def test_a_stage_is_passed_and_lost_and_everybody_hears_of_it(caplog):
     ]  # fmt: skip
 
 
+def test_no_success_is_shown_that_the_environment_does_not_tell():
+    course = running()
+    course.add(ends([True] * 12, [False] * 12))
+    assert course.advance(step=1)["curriculum/gate_success_rate"] == 0.0
+    course.env.knows_success = False
+    assert "curriculum/gate_success_rate" not in course.advance(step=2)
+
+
 def test_the_environment_hears_of_remembered_levels_after_every_update_and_of_none_in_a_new_stage():
     course = running(learnability=LEARNABILITY)
     course.add(ends([True] * 6 + [False] * 6, [False] * 12))

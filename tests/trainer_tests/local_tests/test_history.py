@@ -40,6 +40,13 @@ def test_a_stage_in_one_line():
     assert stage_line(FIRST, steps) == "stage 1/2 empty ended with 90 % success: 200 steps, 4s"
 
 
+def test_a_stage_whose_environment_tells_no_success_has_none():
+    untold = [{key: value for key, value in row.items() if "success" not in key} for row in ROWS]
+    (stage,) = stages_passed(untold, STAGES, all_passed=False)
+    assert stage.success_rate is None
+    assert stage_line(stage, curriculum(GATE, GATE)) == "stage 1/2 empty passed: 200 steps, 4s"
+
+
 def test_a_run_without_rows_has_passed_nothing():
     assert stages_passed([], STAGES, all_passed=True) == []
 

@@ -80,6 +80,8 @@ class RunningCurriculum:
         self.state, event = advance(self.spec, self.state, self.counts, step)
         metrics = {"curriculum/stage": float(before + 1), "curriculum/demotions": float(self.state.demotions)}
         metrics |= gates.metrics(self.spec.stages[before].gate, self.counts)
+        if not self.env.knows_success:
+            metrics.pop("curriculum/gate_success_rate", None)
         if self.memory:
             metrics |= self.memory.learn(self.group)
         if self.group.is_main:

@@ -16,7 +16,7 @@ class RandomActions:
         self._seed = seed
         self._steps = 0
 
-    def __call__(self, env: VectorEnv, observation: Observation) -> Tensor:
+    def __call__(self, env: VectorEnv, observation: Observation, begins: Tensor) -> Tensor:
         """Actions [N, A] in [-1, 1], or int64 [N] choices."""
         size = 1 if env.actions.discrete else env.actions.size
         row, entry = torch.arange(env.num_envs)[:, None], torch.arange(size)[None, :]

@@ -22,7 +22,7 @@ class StagePassed:
     at_step: int  # environment step of the update that passed its gate
     steps: int  # spent in it
     seconds: float  # of training, over all attempts
-    success_rate: float
+    success_rate: float | None  # None where the environment tells no success
 
 
 def stages_passed(rows: Iterable[dict[str, float]], stages: Sequence[str], all_passed: bool) -> list[StagePassed]:
@@ -48,7 +48,7 @@ def stages_passed(rows: Iterable[dict[str, float]], stages: Sequence[str], all_p
 
 def _passed(row: dict[str, float], stages: Sequence[str], began: int, seconds: float) -> StagePassed:
     number, step = int(row["curriculum/stage"]), int(row["step"])
-    rate = row.get("curriculum/gate_success_rate") or 0.0
+    rate = row.get("curriculum/gate_success_rate")
     return StagePassed(number, stages[number - 1], step, step - began, seconds, rate)
 
 
@@ -68,7 +68,8 @@ def stage_line(stage: StagePassed, curriculum: Curriculum) -> str:
     """Say that a stage has been passed, or that its time was up."""
     stages = len(curriculum.stages)
     how = "ended" if curriculum.schedule.steps and stage.number < stages else "passed"
+    success = "" if stage.success_rate is None else f" with {percent(stage.success_rate)} success"
     return (
-        f"stage {stage.number}/{stages} {stage.name} {how} with {percent(stage.success_rate)} success: "
+        f"stage {stage.number}/{stages} {stage.name} {how}{success}: "
         f"{count(stage.steps)} steps, {short_duration(stage.seconds)}"
     )

@@ -83,7 +83,9 @@ def _exit_code(ended: Ended, interrupts: Interrupts) -> int:
 def _greet(console: Console, options: Options, given: TrainingRun, ours: TrainingRun, folder: Folder) -> None:
     train = given.spec.train
     ranks = ours.spec.world_size
-    what = f"{train.algo.chosen()[0].upper()} · {len(train.curriculum.stages)} stages · seed {train.seed}"
+    stages = len(train.curriculum.stages)
+    words = f"{stages} stage{'' if stages == 1 else 's'}"
+    what = f"{train.algo.chosen()[0].upper()} · {words} · seed {train.seed}"
     what += f" · {ranks} ranks" if ranks > 1 else ""
     console.print(Text.assemble(("\n headway ", "bold"), given.metadata.name, (f"  {what}", "dim")), soft_wrap=True)
     rows = [("out", str(folder.path))]

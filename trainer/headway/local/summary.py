@@ -77,7 +77,8 @@ def stage_table(stages: Sequence[StagePassed]) -> Table:
     for column in ("success", "steps", "time"):
         table.add_column(column, justify="right")
     for stage in stages:
-        table.add_row(stage.name, percent(stage.success_rate), count(stage.steps), short_duration(stage.seconds))
+        success = "–" if stage.success_rate is None else percent(stage.success_rate)
+        table.add_row(stage.name, success, count(stage.steps), short_duration(stage.seconds))
     return table
 
 
