@@ -56,10 +56,12 @@ def obstacle_distance(world, px, py, limit):
     height, width = grid.shape
     # Nothing is nearer than ring `clear`; what is on that ring bounds how far out something nearer can lie.
     reach = min(int(limit) + 1, int(1.415 * (clear + 1)) + 1)
-    for y in range(max(iy - reach, 0), min(iy + reach + 1, height)):
+    left = max(ix - reach, int(max(px - best, f32(0.0))))
+    right = min(ix + reach, int(px + best)) + 1
+    for y in range(max(iy - reach, int(max(py - best, f32(0.0)))), min(min(iy + reach, int(py + best)) + 1, height)):
         if max(f32(y) - py, py - f32(y + 1)) >= best:
             continue
-        for x in range(max(ix - reach, 0), min(ix + reach + 1, width)):
+        for x in range(left, min(right, width)):
             if grid[y, x] == 0:
                 best = min(best, cell_distance(world, x, y, px, py))
     return best

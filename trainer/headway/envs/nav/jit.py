@@ -54,14 +54,19 @@ def _numba_cache(folder: str) -> Iterator[None]:
         numba.config.CACHE_DIR = before
 
 
-def kernel(function: Callable[..., Any] | None = None, **options: bool) -> Any:
-    """Compile a function of the kernel: `@kernel` or `@kernel(parallel=True)`. Never with fastmath.
+def kernel(function: Callable[..., Any] | None = None, *, allocates: bool = False, **options: bool | str) -> Any:
+    """Compile a function of the kernel: `@kernel` or `@kernel(nogil=True)`. Never with fastmath.
+
+    Kernels of this package make no arrays and return none, so nobody counts references to arrays in them: counting is
+    atomic, and was a third of a step's time. One that `allocates` or returns arrays says so. It must be called by such
+    ones only, or be inlined: its caller would have to give the reference back.
 
     A float divided by 0 is infinite, as on a GPU: a test for it would keep loops from being vectorised.
     """
     if function is None:
-        return lambda f: kernel(f, **options)
+        return lambda f: kernel(f, allocates=allocates, **options)
     package = Path(function.__code__.co_filename).parent
+    counts = allocates or package != Path(__file__).parent  # planners allocate
     folder = cache_folder(package if package.parent == Path(__file__).parents[1] else None)
     with _numba_cache(folder):
-        return numba.njit(cache=bool(folder), error_model="numpy", **options)(function)
+        return numba.njit(cache=bool(folder), error_model="numpy", _nrt=counts, **options)(function)

@@ -1,9 +1,10 @@
 """The planar range scanner: each beam's distance to the first obstacle or person, exact, at most the range.
 
-On a GPU each lane of a warp casts its own rays (`scan`). On a CPU beams are marched LANES at a time in lockstep
-(`scan_blocks`): one loop looks their cells up, one without branches does the arithmetic
-of `grid.cast_ray`, so that LLVM turns it into vector instructions and no branch is mispredicted. Neighbouring beams
-need about as many steps, so few lanes wait. What is marched, and its results, are those of `cast_ray` to the last bit.
+On a GPU each lane of a warp casts its own rays (`scan`). On a CPU (`scan_blocks`) beams go LANES at a time: in a world
+of few large cells they meet the cells' borders (`coarse.py`), elsewhere they are marched in lockstep, where one loop
+looks their cells up and one without branches does the arithmetic of `grid.cast_ray`, so that LLVM turns it into vector
+instructions and no branch is mispredicted. Neighbouring beams need about as many steps, so few lanes wait. All three are
+exact up to the rounding of float32: they may differ in its last bits, and about beams that graze a corner.
 """
 
 import math
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.envs.nav import arrays as a
+from headway.envs.nav.coarse import SIDE, cross, is_coarse, pack
 from headway.envs.nav.grid import cast_ray
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.shapes import SHAPES, cell_hit, disc_hit
@@ -31,12 +33,13 @@ class Block(NamedTuple):
 
     values: NDArray[np.float32]  # [9 * LANES]
     cells: NDArray[np.int32]  # [2 * LANES] column, row
+    words: NDArray[np.uint32]  # [2 * SIDE] columns and rows of a coarse world
 
 
-@kernel
+@kernel(allocates=True)
 def new_block():
     """Room for one thread."""
-    return Block(np.empty(9 * LANES, np.float32), np.empty(2 * LANES, np.int32))
+    return Block(np.empty(9 * LANES, np.float32), np.empty(2 * LANES, np.int32), np.empty(2 * SIDE, np.uint32))
 
 
 @kernel
@@ -66,9 +69,15 @@ def scan_blocks(ranges, robot, people, world, stage, beams, limit, block):
     sin_h = f32(math.sin(robot[a.HEADING]))
     px = (x - stage.origin_x) / stage.cell
     py = (y - stage.origin_y) / stage.cell
+    coarse = is_coarse(world)
+    if coarse:
+        pack(world.grid, block.words)
     for first in range(0, ranges.shape[0], LANES):
         aim(block, px, py, cos_h, sin_h, beams, first, limit / stage.cell)
-        march(block, world, px, py)
+        if coarse:
+            meet_cells(block, world, px, py)
+        else:
+            march(block, world, px, py)
         for k in range(min(LANES, ranges.shape[0] - first)):
             ranges[first + k] = min(block.values[T + k], block.values[BOUND + k]) * stage.cell
     for p in range(stage.people):
@@ -77,24 +86,44 @@ def scan_blocks(ranges, robot, people, world, stage, beams, limit, block):
 
 @kernel
 def aim(block, px, py, cos_h, sin_h, beams, first, limit):
-    """Point the lanes along beams `first` to `first + LANES - 1`, the last beam in those that are too many."""
+    """Point the lanes along beams `first` to `first + LANES - 1`. Lanes that are too many stand still."""
     s = block.values
+    used = min(LANES, beams.shape[1] - first)
+    cos_b = beams[0, first : first + used]
+    sin_b = beams[1, first : first + used]
     for k in range(LANES):
-        b = min(first + k, beams.shape[1] - 1)
-        dx = cos_h * beams[0, b] - sin_h * beams[1, b]
-        dy = sin_h * beams[0, b] + cos_h * beams[1, b]
+        s[T + k] = f32(0.0)
+        s[BOUND + k] = f32(0.0)
+        block.cells[k] = i32(px)
+        block.cells[LANES + k] = i32(py)
+    for k in range(used):
+        dx = cos_h * cos_b[k] - sin_h * sin_b[k]
+        dy = sin_h * cos_b[k] + cos_h * sin_b[k]
         dx = dx if dx != 0 else TINY
         dy = dy if dy != 0 else TINY
         s[DX + k] = dx
         s[DY + k] = dy
         s[INV_X + k] = f32(1.0) / dx
         s[INV_Y + k] = f32(1.0) / dy
-        s[T + k] = f32(0.0)
         s[IX + k] = f32(i32(px))
         s[IY + k] = f32(i32(py))
         s[BOUND + k] = limit
-        block.cells[k] = i32(px)
-        block.cells[LANES + k] = i32(py)
+
+
+@kernel
+def meet_cells(block, world, px, py):
+    """Let the lanes meet the cells of a coarse world, which is in `block.words`; T is infinite, BOUND is the hit."""
+    s = block.values
+    for k in range(LANES):
+        s[T + k] = f32(math.inf)
+    dx, inv_x = s[DX : DX + LANES], s[INV_X : INV_X + LANES]
+    dy, inv_y = s[DY : DY + LANES], s[INV_Y : INV_Y + LANES]
+    bound = s[BOUND : BOUND + LANES]
+    height, width = world.grid.shape
+    if world.grid[int(py), int(px)] == 0:
+        bound[:] = f32(0.0)
+    cross(block.words[:SIDE], width, px, py, dx, inv_x, dy, bound)
+    cross(block.words[SIDE:], height, py, px, dy, inv_y, dx, bound)
 
 
 @kernel

@@ -66,7 +66,7 @@ def enter_shapes(arrays, number, height, width, discs, boxes):  # type: ignore[n
     return not overflowed(world)
 
 
-@kernel
+@kernel(allocates=True)
 def largest_region(arrays, number, height, width, inside, radius):  # type: ignore[no-untyped-def]
     """Write the cells of the largest region of a map that a disc can drive in to `places`; return how many.
 
@@ -87,7 +87,7 @@ def largest_region(arrays, number, height, width, inside, radius):  # type: igno
     return best
 
 
-@kernel
+@kernel(allocates=True)
 def _route_on_file(arrays, table, row):  # type: ignore[no-untyped-def]
     """What `route_state` says of a scene on a file."""
     scene = table[row]

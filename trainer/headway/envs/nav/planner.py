@@ -28,7 +28,7 @@ def heuristic(cell, goal, width):
     return max(dx, dy) + (DIAGONAL - 1.0) * min(dx, dy)
 
 
-@kernel
+@kernel(allocates=True)
 def astar(world, start, goal, fit, parent):
     """Fill `parent` [H * W] (-1 at the start, -2 where never reached). Returns whether the goal was reached."""
     height, width = world.grid.shape
@@ -66,7 +66,7 @@ def astar(world, start, goal, fit, parent):
     return False
 
 
-@kernel
+@kernel(allocates=True)
 def straighten(world, start, goal, parent, fit, path):
     """Write the waypoints from start to goal, in cells, to `path` [W, 2]; return how many and the path's length."""
     width = world.grid.shape[1]
@@ -101,7 +101,7 @@ def straighten(world, start, goal, parent, fit, path):
     return count, length
 
 
-@kernel
+@kernel(allocates=True)
 def plan(params, arrays, i, path):
     """Plan environment i's episode from where the robot is. `path` [W, 2] gets metres; returns waypoints, metres."""
     stage = arrays.scenes[arrays.count[i, a.SCENE]]
@@ -122,7 +122,7 @@ def plan(params, arrays, i, path):
     return count, length * stage.cell
 
 
-@kernel
+@kernel(allocates=True)
 def shortest_all(params, arrays, begins, lengths):
     """Write the planned path's length in metres to `lengths` [N] where `begins` [N] is true."""
     path = np.empty((MAX_WAYPOINTS, 2), np.float32)

@@ -39,7 +39,7 @@ class World(NamedTuple):
     used: NDArray[np.int32]  # [3] records in use, entries in use, whether something did not fit
 
 
-@kernel
+@kernel(allocates=True, inline="always")
 def map_world(arrays, m, height, width):
     """Select map `m`, of so many cells, from `arrays`."""
     heads = arrays.map_heads[m, :height, :width]

@@ -27,7 +27,7 @@ ONLY, ONE = np.int64(0), np.int64(1)  # the only lane, of one
 LEARNER = np.int64(0)
 
 
-@kernel
+@kernel(allocates=True, inline="always")
 def world_of(arrays, stage, i):
     """Select the world that environment i drives in."""
     height = stage.height
@@ -119,13 +119,15 @@ def move(params, arrays, stage, i):
     robot = arrays.robot[i]
     people = arrays.people[i]
     world = world_of(arrays, stage, i)
-    free = params.proximity_reach
+    # Where no reward asks for it, no farther than rounding needs to tell touching from not touching.
+    reach = params.proximity_reach if params.reward_proximity != 0 else f32(0.01)
+    free = reach
     along, around = grip(params, level_key(params, arrays.count[i]), arrays.count[i, a.STEP], LEARNER)
     for _ in range(params.substeps):
         drive(robot, along, around, params.substep_seconds)
         walk(people, world, stage, params.substep_seconds)
         x, y, heading = robot[a.X], robot[a.Y], robot[a.HEADING]
-        free = footprint_free(world, stage, x, y, heading, params, params.proximity_reach)
+        free = footprint_free(world, stage, x, y, heading, params, reach)
         for p in range(stage.people):
             free = min(free, disc_free(people[p, a.PERSON_X], people[p, a.PERSON_Y], RADIUS, x, y, heading, params))
         dx = robot[a.GOAL_X] - robot[a.X]
@@ -232,7 +234,7 @@ def rebuild(params, arrays, i):
         generate(world, arrays.reached[i], arrays.queue[i], stage, key)
 
 
-@kernel(nogil=True)
+@kernel(nogil=True, allocates=True)
 def run(task, params, arrays, action, stage_number, first, last):
     """Do a task for environments `first` to `last - 1`. The one entry point, so that all is compiled once."""
     block = new_block()
