@@ -3,8 +3,8 @@
 On a GPU each lane of a warp casts its own rays (`scan`). On a CPU (`scan_blocks`) beams go LANES at a time: in a world
 of few large cells they meet the cells' borders (`coarse.py`), elsewhere they are marched in lockstep, where one loop
 looks their cells up and one without branches does the arithmetic of `grid.cast_ray`, so that LLVM turns it into vector
-instructions and no branch is mispredicted. Neighbouring beams need about as many steps, so few lanes wait. All three are
-exact up to the rounding of float32: they may differ in its last bits, and about beams that graze a corner.
+instructions and no branch is mispredicted. Neighbouring beams need about as many steps, so few lanes wait. All of them
+are exact up to the rounding of float32: they may differ in its last bits, and about beams that graze a corner.
 """
 
 import math
@@ -93,6 +93,8 @@ def aim(block, px, py, cos_h, sin_h, beams, first, limit):
     sin_b = beams[1, first : first + used]
     for k in range(LANES):
         s[T + k] = f32(0.0)
+        s[IX + k] = f32(i32(px))
+        s[IY + k] = f32(i32(py))
         s[BOUND + k] = f32(0.0)
         block.cells[k] = i32(px)
         block.cells[LANES + k] = i32(py)
@@ -105,8 +107,6 @@ def aim(block, px, py, cos_h, sin_h, beams, first, limit):
         s[DY + k] = dy
         s[INV_X + k] = f32(1.0) / dx
         s[INV_Y + k] = f32(1.0) / dy
-        s[IX + k] = f32(i32(px))
-        s[IY + k] = f32(i32(py))
         s[BOUND + k] = limit
 
 
