@@ -22,7 +22,7 @@ f32 = np.float32
 UNKNOWN, GOAL = 255, 8  # entries of `toward` beside the directions 0 to 7
 STEP_X = np.array([1, 0, -1, 0, 1, -1, -1, 1])
 STEP_Y = np.array([0, 1, 0, -1, 1, 1, -1, -1])
-MARGINS = np.array([0.1, 0.04])  # metres around the footprint's outer disc: the first that leads to the robot counts
+MARGINS = np.array([0.1, 0.04])  # metres around the footprint's outer disc: the wide one wherever it leads to the goal
 KEPT = np.array([0.08, 0.03])  # metres that pursuit keeps from obstacles while it cuts corners, if it can
 STRAY = 4  # cells around the robot in which it looks for the way
 FAR = 60  # cells ahead on the way that it looks at
@@ -39,13 +39,18 @@ def cell_of(stage, x, y):
 
 
 @kernel
-def grow(world, width, goal, fit, cost, toward):
-    """Fill `toward` [H * W] with the direction of every cell's next one to the goal; UNKNOWN where there is none."""
-    toward[:] = UNKNOWN
-    cost[:] = np.inf
-    cost[goal] = 0.0
-    toward[goal] = GOAL
-    heap = [(f32(0.0), goal)]
+def grow(world, width, fit, cost, toward):
+    """Let every cell that a disc fits in, and that has no way yet, lead to the nearest one that has, if it can.
+
+    `toward` [H * W] holds the direction of each cell's next one; UNKNOWN where there is none.
+    """
+    heap = [(f32(0.0), 0)]
+    heap.pop()
+    for known in range(len(toward)):
+        cost[known] = np.inf
+        if toward[known] != UNKNOWN:
+            cost[known] = 0.0
+            heap.append((f32(0.0), known))  # equal entries are a heap in any order
     while len(heap) > 0:
         so_far, cell = heapq.heappop(heap)
         if so_far > cost[cell]:
@@ -113,16 +118,17 @@ def head_for(body, robot, x, y, cap, action):
 
 @kernel
 def plan(body, arrays, i, stage, world, cost, toward):
-    """Make environment i's way: with the widest margin that leads to where the robot is."""
+    """Make environment i's ways: where only a narrow margin leads on, as far as the nearest wide way.
+
+    Nothing here looks at the robot: a resumed run makes the same ways in the middle of an episode.
+    """
     robot = arrays.robot[i]
-    goal = cell_of(stage, robot[a.GOAL_X], robot[a.GOAL_Y])
-    start = cell_of(stage, robot[a.X], robot[a.Y])
     size = int(stage.width) * int(stage.height)
+    toward[:size] = UNKNOWN
+    toward[cell_of(stage, robot[a.GOAL_X], robot[a.GOAL_Y])] = GOAL
     for m in range(MARGINS.shape[0]):
         fit = f32((body.outer_radius + MARGINS[m]) / stage.cell)
-        grow(world, int(stage.width), goal, fit, cost[:size], toward[:size])
-        if toward[start] != UNKNOWN:
-            break
+        grow(world, int(stage.width), fit, cost[:size], toward[:size])
 
 
 @kernel
