@@ -15,7 +15,6 @@ INEXACT = "resume is not exact: the environment cannot give its state: new episo
 
 
 def test_cartpole_is_learned_over_a_kill(headway, tmp_path):  # noqa: F811
-    pytest.importorskip("gymnasium")
     folder, options = Folder(tmp_path / "poles"), ("--out", "poles", "--set", "checkpoint.everySeconds=1")
     first = headway("run", CONFIG, *options)
     checkpoints = folder.checkpoints / "default" / "cartpole"
