@@ -87,6 +87,12 @@ class TrainSpec(Contract):
             field="network",
         ),
         Rule(
+            cel="!has(self.env.nav) || self.env.nav.others != 'self' || !has(self.network.gru)",
+            holds=lambda m: m.env.nav is None or m.env.nav.others != "self" or m.network.gru is None,
+            message="env.nav.others: self needs a network without memory: choose mlp or cnn1d, or others: goStraight",
+            field="network",
+        ),
+        Rule(
             cel="self.curriculum.stages.all(s, has(s.levels) == has(self.env.nav))",
             holds=lambda m: all((s.levels is not None) == (m.env.nav is not None) for s in m.curriculum.stages),
             message="with env.nav every stage of the curriculum has levels; with env.gym it has none",

@@ -29,7 +29,7 @@ def evaluate_if_due(session: Session, steps_before: int, beat: Callable[[], None
     scores = evaluate(
         trained(session.algorithm.policy()), session.spec, stage, "validation", session.spec.evaluation.levels,
         rank=group.rank, world_size=group.world_size, threads=run.threads, sum_over_ranks=group.sum_,
-        on_finished=lambda levels: beat(),
+        on_finished=lambda levels: beat(), others=session.algorithm.policy(),
     )  # fmt: skip
     found = Best(stage=stage, successes=scores.success.count, levels=scores.levels, reward=scores.reward)
     if found.rank > session.best.rank:

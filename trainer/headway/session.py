@@ -17,6 +17,7 @@ from headway.algos import build_algorithm
 from headway.checkpoint import CheckpointStore, Found, Manifest
 from headway.curriculum import CurriculumRecord, RunningCurriculum
 from headway.envs import registry
+from headway.envs.protocol import HasOthers
 from headway.episodes import EpisodeSums
 from headway.errors import CheckpointError, SpecError
 from headway.parallel import Group
@@ -63,6 +64,8 @@ class Session:
         self.algorithm = build_algorithm(
             spec, self.env.layout, self.env.actions, group, device, run.threads, self.env.expert
         )
+        if isinstance(self.env, HasOthers):
+            self.env.drive_others(self.algorithm.policy())
         self.curriculum = RunningCurriculum(spec, self.env, group)
         self.episodes = EpisodeSums()
         self.tracker = make_tracker(spec.trackers, run.out, group.rank)

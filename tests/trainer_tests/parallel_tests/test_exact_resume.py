@@ -37,12 +37,17 @@ def dagger_spec():
 
 
 def nav_spec():
-    """People in clutter and remembered levels, on the real environment, in six updates of 12 environments."""
+    """People and another robot in clutter, everything that is random and remembered levels, on the real environment.
+
+    Six updates of 12 environments.
+    """
     wire = SPEC.to_wire()
-    levels = {"world": {"clutter": {"sizeMeters": 5.0}}, "people": 2, "minGoalMeters": 1.0}
+    levels = {"world": {"clutter": {"sizeMeters": 5.0}}, "people": 2, "robots": 1, "minGoalMeters": 1.0}
+    levels |= {"peopleModel": "orca", "peopleYield": 0.5}
     stages = [{"name": name, "levels": levels, "gate": {"successRate": 0.01, "episodes": 12}} for name in "ab"]
     curriculum = {"stages": stages, "stopAfterLastGate": False, "learnability": {"levels": 16, "attempts": 2}}
-    env = {"nav": {"maxSteps": 15, "lidar": {"beams": 12}}}
+    noise = {"scanNoiseMeters": 0.02, "scanDropout": 0.02, "latencySteps": 2, "slip": 0.05, "dynamics": 0.1}
+    env = {"nav": {"maxSteps": 15, "lidar": {"beams": 12}, "others": "self", "randomization": noise}}
     return TrainSpec.model_validate(wire | {"curriculum": curriculum, "env": env})
 
 

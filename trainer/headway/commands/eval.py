@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headway_api.train_spec import TrainSpec
 
     from headway.evaluation import Actor, Scores
+    from headway.policy import Policy
 
 MOST_LEVELS = 1_000_000
 
@@ -43,7 +44,7 @@ def evaluate(options: Namespace, console: Console) -> int:
     actors = {"policy": trained(policy.act)}
     known, default = known_baselines(policy.spec)
     actors |= {baseline: known[baseline]() for baseline in baseline_names(options.baselines or default, known)}
-    scores = _play(actors, policy.spec, stage, options, console)
+    scores = _play(actors, policy, stage, options, console)
     if options.json:
         about = {"checkpoint": str(policy.source), "step": policy.step, "stage": name, "split": options.split}
         print(json.dumps(about | {"scores": {actor: score.to_wire() for actor, score in scores.items()}}))
@@ -101,8 +102,9 @@ def baseline_names(text: str, known: Mapping[str, object]) -> list[str]:
 
 
 def _play(
-    actors: Mapping[str, Actor], spec: TrainSpec, stage: int, options: Namespace, console: Console
+    actors: Mapping[str, Actor], policy: Policy, stage: int, options: Namespace, console: Console
 ) -> dict[str, Scores]:
+    """Score all actors; where robots share the world, the policy drives those others beside every one of them."""
     from headway.evaluation import evaluate as play
 
     columns = (TextColumn(" {task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -111,7 +113,7 @@ def _play(
         for name, actor in actors.items():
             task = progress.add_task(name, total=options.levels)
             scores[name] = play(
-                actor, spec, stage, options.split, options.levels,
+                actor, policy.spec, stage, options.split, options.levels, others=policy.act,
                 threads=available_cores(), on_finished=lambda levels, task=task: progress.advance(task, levels),
             )  # fmt: skip
     return scores

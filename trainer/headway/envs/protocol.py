@@ -9,8 +9,9 @@ N environments, O observation entries, G goal entries, F features, A action entr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -71,6 +72,15 @@ class FeatureLayout:
     def size(self) -> int:
         """F."""
         return self.plain + self.channels * self.beams
+
+
+@runtime_checkable
+class HasOthers(Protocol):
+    """An environment with other agents that a policy can drive."""
+
+    def drive_others(self, policy: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Let `policy` (features [M, F], begins bool [M], to actions) drive them, from the next reset or state on."""
+        ...
 
 
 class VectorEnv(Protocol):

@@ -11,6 +11,7 @@ from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
 from headway.envs import registry
+from headway.envs.protocol import HasOthers
 from headway.evaluation.baselines import Actor
 from headway.evaluation.intervals import wilson_interval
 
@@ -79,6 +80,7 @@ def play(
     world: int,
     threads: int,
     on_finished: Callable[[int], None] = lambda levels: None,
+    others: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Play this rank's share of the levels; float64 [levels, 8], zero where another rank plays."""
     slots = min(num_envs, math.ceil(levels / world))
@@ -87,6 +89,8 @@ def play(
     env = registry.make_vector_env(
         spec.model_copy(update={"curriculum": alone}), slots, rank * slots, split, threads, level_stride=slots * world
     )
+    if others is not None and isinstance(env, HasOthers):
+        env.drive_others(others)
     env.set_stage(stage)
     table = torch.zeros((levels, 8), dtype=torch.float64)
     level = rank * slots + torch.arange(slots)
@@ -152,12 +156,14 @@ def evaluate(
     threads: int = 1,
     sum_over_ranks: Callable[[Tensor], Tensor] = lambda table: table,
     on_finished: Callable[[int], None] = lambda levels: None,
+    others: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Scores:
     """Play levels 0 to `levels - 1` of `split` in stage `stage`, each once; the same scores on every rank.
 
     The result does not depend on `num_envs`, `world_size` or `threads`. With several ranks all must call this, and
     `sum_over_ranks` must add a float64 tensor up over them (`Group.sum_`). `on_finished` is told how many of this
-    rank's levels have ended, each time that some have.
+    rank's levels have ended, each time that some have. `others`: the policy that drives other robots, where the spec
+    lets the policy itself do it; without it a simple rule does.
     """
-    table = play(actor, spec, stage, split, levels, num_envs, rank, world_size, threads, on_finished)
+    table = play(actor, spec, stage, split, levels, num_envs, rank, world_size, threads, on_finished, others)
     return summarise(sum_over_ranks(table))

@@ -34,6 +34,9 @@ EPISODE, STEP, STAGE, SCENE, LEVEL_EPISODE, LEVEL_INDEX, SLOT = range(7)
 # Straight walkers use the first five.
 PERSON_X, PERSON_Y, TARGET_X, TARGET_Y, PERSON_SPEED = range(5)
 PERSON_VX, PERSON_VY, PERSON_YIELDS, PERSON_PATIENCE = range(5, 9)
+# Columns of `others`: those of `robot`, then seconds left for the trip, 1 if it has hit something, the step at which it
+# was put where it drives.
+PATIENCE, HIT, SINCE = range(9, 12)
 # Leading columns of an observation: x, y, cos and sin of the heading, speed, turn rate; then the scans, newest first.
 POSE = 6
 
@@ -76,6 +79,7 @@ class Params(NamedTuple):
     latency: int  # steps at most
     slip: np.float32
     dynamics: np.float32
+    driven: int  # 1: a policy drives the other robots
 
 
 class Arrays(NamedTuple):
@@ -84,7 +88,9 @@ class Arrays(NamedTuple):
     robot: NDArray[np.float32]  # [N, 9]
     count: NDArray[np.int64]  # [N, 7]
     people: NDArray[np.float32]  # [N, P, 9]
-    others: NDArray[np.float32]  # [N, R, 11] the other robots
+    others: NDArray[np.float32]  # [N, R, 12] the other robots
+    trips: NDArray[np.int64]  # [N, R] goals and places drawn
+    other_observation: NDArray[np.float32]  # [N, R, O] theirs, where a policy drives them; else [N, R, 0]
     legs: NDArray[np.int64]  # [N, P] walks begun
     last_action: NDArray[np.float32]  # [N, 2] clipped; means nothing at step 0
     pending: NDArray[np.float32]  # [N, 1 + R, D, 2] actions that have not reached the wheels, D = latencySteps
@@ -97,6 +103,8 @@ class Arrays(NamedTuple):
     used: NDArray[np.int32]  # [N, 3]
     reached: NDArray[np.uint8]  # [N, G, G]
     queue: NDArray[np.int32]  # [N, G * G]
+    other_action: NDArray[np.float32]  # [N, R, 2] input, where a policy drives the other robots
+    reachable: NDArray[np.int64]  # [N] cells at the head of `queue` that the robot can reach
     scratch: NDArray[np.float32]  # [N, 2 L + P, 4] half-planes of ORCA and chosen velocities; empty if nobody looks
     failed: NDArray[np.bool_]  # [N] no level with these goal distances was found
     reward: NDArray[np.float32]  # [N]
@@ -126,7 +134,9 @@ def make_params(spec: TrainSpec, nav: NavEnv, offset: int, split: str, stride: i
     # Half a radius of relative motion between two collision checks: what grazes past unseen is at most 3 % of the
     # radius deep, and nothing is ever jumped over. The corners of a rectangle also move as it turns.
     spare = (1.0 + noise.dynamics) * (1.0 + 2.0 * noise.slip)  # slip is cut at two standard deviations
-    fastest = max(robot.max_speed, -robot.min_speed) * spare + fastest_person
+    own = max(robot.max_speed, -robot.min_speed) * spare
+    others = own if any(s.levels.robots for s in spec.curriculum.stages) else 0.0
+    fastest = own + max(fastest_person, others)
     if body.rectangle is not None:
         fastest += robot.max_turn_rate * spare * body.outer_radius
     substeps = max(1, math.ceil(fastest * dt / (0.5 * body.inner_radius)))
@@ -167,6 +177,7 @@ def make_params(spec: TrainSpec, nav: NavEnv, offset: int, split: str, stride: i
         latency=noise.latency_steps,
         slip=f32(noise.slip),
         dynamics=f32(noise.dynamics),
+        driven=0,
     )
 
 
@@ -219,7 +230,9 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
         robot=np.zeros((n, 9), np.float32),
         count=np.zeros((n, 7), np.int64),
         people=np.zeros((n, people, 9), np.float32),
-        others=np.zeros((n, others, 11), np.float32),
+        others=np.zeros((n, others, 12), np.float32),
+        trips=np.zeros((n, others), np.int64),
+        other_observation=np.zeros((n, others, entries if nav.others == "self" else 0), np.float32),
         legs=np.zeros((n, people), np.int64),
         last_action=np.zeros((n, 2), np.float32),
         pending=np.zeros((n, 1 + others, nav.randomization.latency_steps, 2), np.float32),
@@ -232,6 +245,8 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
         used=np.zeros((n, 3), np.int32),
         reached=np.zeros((n, side, side), np.uint8),
         queue=np.zeros((n, side * side), np.int32),
+        other_action=np.zeros((n, others, 2), np.float32),
+        reachable=np.zeros(n, np.int64),
         scratch=np.zeros((n, rows, 4), np.float32),
         failed=np.zeros(n, np.bool_),
         reward=np.zeros(n, np.float32),

@@ -9,6 +9,8 @@ import numpy as np
 from headway.envs.nav import arrays as a
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.philox import SCENE, STAGE, integer, uniforms
+from headway.envs.nav.scenes import MAP
+from headway.envs.nav.shapes import World, map_world
 
 f32 = np.float32
 ZERO, ONE = np.int64(0), np.int64(1)
@@ -75,3 +77,25 @@ def draw_scene(params, choices, count):
     key = level_key(params, count)
     entry = 1 + integer(key, SCENE, ZERO, ZERO, choices[0, 0])
     count[a.SCENE] = choices[entry, 0] + integer(key, SCENE, ZERO, ONE, choices[entry, 1])
+
+
+@kernel(allocates=True, inline="always")
+def world_of(arrays, stage, i):
+    """Select the world that environment i drives in."""
+    height = stage.height
+    width = stage.width
+    if stage.kind == MAP:
+        return map_world(arrays, stage.map, height, width)
+    heads = arrays.heads[i, :height, :width]
+    return World(arrays.grid[i, :height, :width], heads, arrays.links[i], arrays.shapes[i], arrays.used[i])
+
+
+@kernel(allocates=True, inline="always")
+def open_cells(arrays, stage, i):
+    """Where robots of environment i can be put and go: (cells, how many of them)."""
+    cells = arrays.queue[i]
+    count = arrays.reachable[i]
+    if stage.kind == MAP:
+        cells = arrays.places[stage.map]
+        count = arrays.place_count[stage.map]
+    return cells, count

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from headway.envs.nav import arrays as a
 from headway.envs.nav.grid import obstacle_distance
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.shapes import FIRST, NEXT, SHAPES, SIDES, cell_distance, inside_convex, segment_distance_squared
@@ -150,3 +151,53 @@ def disc_free(x, y, radius, robot_x, robot_y, heading, params):
     cos = f32(math.cos(heading))
     sin = f32(math.sin(heading))
     return box_distance(cos * dx + sin * dy, cos * dy - sin * dx, params.half_length, params.half_width) - radius
+
+
+@kernel
+def robot_free(one, other, params, reach):
+    """Metres free between the footprints of two robots, exact up to `reach`; negative where they overlap."""
+    dx = other[a.X] - one[a.X]
+    dy = other[a.Y] - one[a.Y]
+    gap = f32(math.sqrt(dx * dx + dy * dy)) - f32(2.0) * params.radius
+    if params.half_length == 0 or gap >= reach:
+        return gap
+    cos = f32(math.cos(one[a.HEADING]))
+    sin = f32(math.sin(one[a.HEADING]))
+    box = (one[a.X], one[a.Y], cos, sin, params.half_length, params.half_width)
+    cos = f32(math.cos(other[a.HEADING]))
+    sin = f32(math.sin(other[a.HEADING]))
+    best = f32(math.inf)
+    last_x = other[a.X] + params.half_length * cos + params.half_width * sin  # the corner at the right, ahead
+    last_y = other[a.Y] + params.half_length * sin - params.half_width * cos
+    for k in range(4):  # ahead left, behind left, behind right, ahead right
+        along = params.half_length if k % 3 == 0 else -params.half_length
+        aside = params.half_width if k < 2 else -params.half_width
+        x = other[a.X] + along * cos - aside * sin
+        y = other[a.Y] + along * sin + aside * cos
+        best = min(best, _edge_distance(box, last_x, last_y, x, y))
+        last_x = x
+        last_y = y
+    return best
+
+
+@kernel
+def box_hit(ox, oy, cos, sin, half_length, half_width, dx, dy):
+    """Distance along the unit direction d to a box whose centre is o away; 0 inside, inf if it is missed.
+
+    The box's heading is given by its cosine and sine. The last of the entries between two sides before the first exit.
+    """
+    near = f32(0.0)
+    far = f32(math.inf)
+    for axis in range(2):
+        start = -(cos * ox + sin * oy) if axis == 0 else -(cos * oy - sin * ox)
+        way = cos * dx + sin * dy if axis == 0 else cos * dy - sin * dx
+        half = half_length if axis == 0 else half_width
+        if way == 0:
+            if abs(start) > half:
+                return f32(math.inf)
+        else:
+            one = (-half - start) / way
+            two = (half - start) / way
+            near = max(near, min(one, two))
+            far = min(far, max(one, two))
+    return near if near <= far else f32(math.inf)

@@ -12,21 +12,25 @@ from headway.envs.nav.crowd import FAR
 
 FASTEST_PERSON = 3.0  # m/s: 1.3 times the largest peopleSpeed, and spare
 LARGEST_SUM = 2**40  # of the weights of remembered levels
+LONGEST_EPISODE = 10_000  # steps, the largest maxSteps
 SPARE = 1.001  # speeds are clamped in single precision
 
 
 def check_values(state: dict[str, NDArray[Any]], scenes: NDArray[np.void], params: a.Params) -> None:
     """Raise ValueError unless every number is one that an episode can have.
 
-    `state` holds `robot`, `count`, `people`, `legs`, `last_action`, `pending` and `observation` as in `Arrays`, of
-    the right shapes and types.
+    `state` holds what `NavVectorEnv.get_state` names as in `Arrays`, of the right shapes and types.
     Whatever looks into a grid must be inside it, and stay there for the next substep.
     """
     robot, count, people = state["robot"], state["count"], state["people"]
     least = np.where(np.arange(count.shape[1]) == a.SLOT, -1, 0)
-    if (count < least).any() or (count[:, a.SCENE] >= len(scenes)).any() or (state["legs"] < 0).any():
+    if (
+        (count < least).any()
+        or (count[:, a.SCENE] >= len(scenes)).any()
+        or min(state["legs"].min(initial=0), state["trips"].min(initial=0)) < 0
+    ):
         raise ValueError("environment state count or legs: holds a number that no episode has")
-    for name in ("robot", "people", "last_action", "pending", "observation"):
+    for name in ("robot", "people", "last_action", "pending", "others", "other_observation", "observation"):
         if not np.isfinite(state[name]).all():
             raise ValueError(f"environment state {name}: holds a value that is not finite")
     spare = SPARE * (1.0 + params.dynamics)
@@ -41,6 +45,7 @@ def check_values(state: dict[str, NDArray[Any]], scenes: NDArray[np.void], param
     stage = scenes[count[:, a.SCENE]]
     if (stage["stage"] != count[:, a.STAGE]).any():
         raise ValueError("environment state count: holds a scene of another stage")
+    _check_others(state, stage, fastest * spare, params.max_turn * spare)
     places = people[..., : a.TARGET_Y + 1]  # [N, P, 4]: where people are and go
     there = (np.arange(people.shape[1]) < stage["people"][:, None]) & (places != FAR).any(-1)  # [N, P]
     inside = _inside(places[..., :2], stage[:, None]) & _inside(places[..., 2:], stage[:, None])
@@ -49,6 +54,18 @@ def check_values(state: dict[str, NDArray[Any]], scenes: NDArray[np.void], param
     pose, goal = robot[:, [a.X, a.Y]], robot[:, [a.GOAL_X, a.GOAL_Y]]
     if not (inside | ~there).all() or not (_inside(pose, stage) & _inside(goal, stage)).all():
         raise ValueError("environment state: something stands outside the world of its stage")
+
+
+def _check_others(state: dict[str, NDArray[Any]], stage: NDArray[np.void], speed: float, turn: float) -> None:
+    """Raise ValueError unless the other robots are inside their worlds and no faster than robots can be."""
+    others = state["others"]  # [N, R, 12]
+    there = (np.arange(others.shape[1]) < stage["robots"][:, None]) & (others[..., a.X] != FAR)  # [N, R]
+    inside = _inside(others[..., [a.X, a.Y]], stage[:, None]) & _inside(
+        others[..., [a.GOAL_X, a.GOAL_Y]], stage[:, None]
+    )
+    slow = (abs(others[..., a.SPEED]) <= speed) & (abs(others[..., a.TURN]) <= turn)
+    if not ((inside & slow) | ~there).all() or (abs(others[..., a.SINCE]) > LONGEST_EPISODE).any():
+        raise ValueError("environment state others: a robot is outside the world of its stage or too fast")
 
 
 def remember(levels: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.int64]:

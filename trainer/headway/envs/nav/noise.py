@@ -69,6 +69,12 @@ def grip(params, key, step, who):
 
 
 @kernel
+def stand(params):
+    """The first entry of the action that asks for speed 0."""
+    return f32(-2.0) * params.min_speed / (params.max_speed - params.min_speed) - f32(1.0)
+
+
+@kernel
 def delayed(params, queue, key, step, who, forward, turn):
     """Return the action that takes effect now, and keep this step's for later; before the first: stand still.
 
@@ -85,5 +91,5 @@ def delayed(params, queue, key, step, who, forward, turn):
     queue[row, 0] = min(max(forward, f32(-1.0)), f32(1.0))
     queue[row, 1] = min(max(turn, f32(-1.0)), f32(1.0))
     if step < late:
-        return f32(-2.0) * params.min_speed / (params.max_speed - params.min_speed) - f32(1.0), f32(0.0)
+        return stand(params), f32(0.0)
     return before

@@ -40,8 +40,9 @@ def nearest_wall(world, px, py, limit):
     distance = obstacle_distance(world, px, py, limit)
     if distance >= limit:
         return distance, f32(0.0), f32(0.0)
-    gx = obstacle_distance(world, px + PROBE, py, limit + f32(1.0)) - distance
-    gy = obstacle_distance(world, px, py + PROBE, limit + f32(1.0)) - distance
+    farthest = distance + f32(2.0) * PROBE  # no probe is farther off than it has moved
+    gx = obstacle_distance(world, px + PROBE, py, farthest) - distance
+    gy = obstacle_distance(world, px, py + PROBE, farthest) - distance
     size = max(f32(math.sqrt(gx * gx + gy * gy)), f32(1e-6))
     return distance, gx / size, gy / size
 

@@ -169,6 +169,7 @@ def _common(stage: Stage, nav: NavEnv, kind: int) -> Row:
         "people_speed": levels.people_speed,
         "people_model": PEOPLE_MODELS[levels.people_model],
         "people_yield": levels.people_yield,
+        "robots": levels.robots,
         "min_goal": levels.min_goal_meters,
         "max_goal": levels.max_goal_meters,
         "fit": (body.inner_radius if kind == AUTOMATON else body.outer_radius) + MARGIN_METERS,

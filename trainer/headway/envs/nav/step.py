@@ -9,33 +9,23 @@ import math
 import numpy as np
 
 from headway.envs.nav import arrays as a
-from headway.envs.nav.crowd import RADIUS, person_distance, place_people, send_people, walk
-from headway.envs.nav.draw import draw_level, level_key
+from headway.envs.nav.crowd import person_distance, place_people, send_people, walk
+from headway.envs.nav.draw import draw_level, level_key, open_cells, world_of
 from headway.envs.nav.footprint import disc_free, footprint_free
 from headway.envs.nav.grid import obstacle_distance
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.levels import choose_on_map, draw_start, generate
-from headway.envs.nav.lidar import new_block, scan, scan_blocks
+from headway.envs.nav.lidar import new_block
 from headway.envs.nav.motion import command, drive
-from headway.envs.nav.noise import disturb, grip
+from headway.envs.nav.noise import grip
+from headway.envs.nav.reactive import RADIUS
+from headway.envs.nav.robots import command_others, drive_others, free_of_others, put_all, settle
 from headway.envs.nav.scenes import MAP
-from headway.envs.nav.shapes import World, map_world
+from headway.envs.nav.senses import LEARNER, observe
 
 f32 = np.float32
 BEGIN, STEP, REBUILD = range(3)  # tasks of `run`
 ONLY, ONE = np.int64(0), np.int64(1)  # the only lane, of one
-LEARNER = np.int64(0)
-
-
-@kernel(allocates=True, inline="always")
-def world_of(arrays, stage, i):
-    """Select the world that environment i drives in."""
-    height = stage.height
-    width = stage.width
-    if stage.kind == MAP:
-        return map_world(arrays, stage.map, height, width)
-    heads = arrays.heads[i, :height, :width]
-    return World(arrays.grid[i, :height, :width], heads, arrays.links[i], arrays.shapes[i], arrays.used[i])
 
 
 @kernel
@@ -51,6 +41,7 @@ def build_level(params, arrays, stage, i):
     else:
         world = world_of(arrays, stage, i)
         start, goal, heading, count = generate(world, arrays.reached[i], cells, stage, key)
+        arrays.reachable[i] = count
     arrays.failed[i] |= start < 0
     width = int(stage.width)
     robot[:] = f32(0.0)
@@ -66,42 +57,7 @@ def build_level(params, arrays, stage, i):
     robot[a.GOAL_DISTANCE] = math.hypot(robot[a.GOAL_X] - robot[a.X], robot[a.GOAL_Y] - robot[a.Y])
     if start >= 0:
         place_people(arrays.people[i], arrays.legs[i], robot, world_of(arrays, stage, i), stage, cells, count, key)
-
-
-@kernel
-def observe(params, arrays, i, lane, lanes, block):
-    """Write environment i's observation; the newest scan pushes the oldest out of the stack.
-
-    `lanes` callers share the beams, lane k the k-th and every `lanes`-th after it: a warp on a GPU. On
-    a CPU there is one, with a `block` to march beams in; elsewhere `block` is None.
-    """
-    if arrays.failed[i]:
-        return
-    robot = arrays.robot[i]
-    stage = arrays.scenes[arrays.count[i, a.SCENE]]
-    row = arrays.observation[arrays.now[0], i]
-    before = arrays.observation[1 - arrays.now[0], i]
-    if lane == 0:
-        row[0] = robot[a.X]
-        row[1] = robot[a.Y]
-        row[2] = math.cos(robot[a.HEADING])
-        row[3] = math.sin(robot[a.HEADING])
-        row[4] = robot[a.SPEED]
-        row[5] = robot[a.TURN]
-    beams = arrays.beams.shape[1]
-    newest = row[a.POSE : a.POSE + beams]
-    world = world_of(arrays, stage, i)
-    if block is None:
-        scan(newest, robot, arrays.people[i], world, stage, arrays.beams, params.lidar_range, lane, lanes)
-    else:
-        scan_blocks(newest, robot, arrays.people[i], world, stage, arrays.beams, params.lidar_range, block)
-    step = arrays.count[i, a.STEP]
-    if params.scan_noise > 0 or params.scan_dropout > 0:
-        disturb(newest, params, level_key(params, arrays.count[i]), step, LEARNER, lane, lanes)
-    begins = step == 0
-    for b in range(lane, beams, lanes):  # each lane copies the beams that it has cast itself
-        for k in range(a.POSE + beams + b, row.shape[0], beams):
-            row[k] = row[k - beams] if begins else before[k - beams]
+        put_all(params, arrays, stage, i, cells, count, key)
 
 
 @kernel
@@ -122,14 +78,17 @@ def move(params, arrays, stage, i):
     # Where no reward asks for it, no farther than rounding needs to tell touching from not touching.
     reach = params.proximity_reach if params.reward_proximity != 0 else f32(0.01)
     free = reach
-    along, around = grip(params, level_key(params, arrays.count[i]), arrays.count[i, a.STEP], LEARNER)
+    key = level_key(params, arrays.count[i])
+    along, around = grip(params, key, arrays.count[i, a.STEP], LEARNER)
     for _ in range(params.substeps):
         drive(robot, along, around, params.substep_seconds)
         walk(people, world, stage, params.substep_seconds)
+        drive_others(params, arrays, stage, world, i, key)
         x, y, heading = robot[a.X], robot[a.Y], robot[a.HEADING]
         free = footprint_free(world, stage, x, y, heading, params, reach)
         for p in range(stage.people):
             free = min(free, disc_free(people[p, a.PERSON_X], people[p, a.PERSON_Y], RADIUS, x, y, heading, params))
+        free = min(free, free_of_others(params, arrays, stage, i, reach))
         dx = robot[a.GOAL_X] - robot[a.X]
         dy = robot[a.GOAL_Y] - robot[a.Y]
         distance = f32(math.sqrt(dx * dx + dy * dy))
@@ -153,6 +112,9 @@ def step_reward(params, arrays, stage, world, i, success, collision, free, dista
         py = (robot[a.Y] - stage.origin_y) / stage.cell
         beside = obstacle_distance(world, px, py, f32(1.01) * params.near_reach / stage.cell) * stage.cell
         beside = min(beside, person_distance(arrays.people[i], stage, robot[a.X], robot[a.Y]))
+        for r in range(stage.robots):
+            apart = math.hypot(arrays.others[i, r, a.X] - robot[a.X], arrays.others[i, r, a.Y] - robot[a.Y])
+            beside = min(beside, f32(apart) - params.radius)
         reward += params.reward_near if beside <= params.near_reach else f32(0.0)
     return reward
 
@@ -180,6 +142,7 @@ def act(params, arrays, i, action):
         arrays.people[i], arrays.legs[i], robot, arrays.others[i], world, stage,
         key, params.radius, params.step_seconds, arrays.scratch[i],
     )  # fmt: skip
+    command_others(params, arrays, stage, world, i, key)
     command(params, robot, arrays.pending[i, 0], key, count[a.STEP], LEARNER, action[0], action[1])
     success, collision, free, distance = move(params, arrays, stage, i)
     count[a.STEP] += 1
@@ -193,6 +156,9 @@ def act(params, arrays, i, action):
     arrays.outcome[i, 1] = truncated
     arrays.outcome[i, 2] = success
     arrays.outcome[i, 3] = collision
+    if stage.robots > 0:
+        cells, places = open_cells(arrays, stage, i)
+        settle(params, arrays, stage, i, cells, places, key)
 
 
 @kernel
@@ -231,7 +197,7 @@ def rebuild(params, arrays, i):
     if stage.kind != MAP:
         key = level_key(params, arrays.count[i])
         world = world_of(arrays, stage, i)
-        generate(world, arrays.reached[i], arrays.queue[i], stage, key)
+        _, _, _, arrays.reachable[i] = generate(world, arrays.reached[i], arrays.queue[i], stage, key)
 
 
 @kernel(nogil=True, allocates=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -25,9 +26,21 @@ from headway.envs.planners.experts import EXPERTS, Experts
 from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
 from headway.errors import SpecError
 
+# Features [M, F] and where episodes begin, bool [M], to actions: `algos.protocol.Policy`.
+Driver = Callable[[Tensor, Tensor], Tensor]
 NO_ACTION = np.zeros((1, 2), np.float32)
 # What the future depends on. Grids are not in it: they are functions of the level's key and are made again.
-STATE = ("robot", "count", "people", "legs", "last_action", "pending")  # and this step's observations
+STATE = (
+    "robot",
+    "count",
+    "people",
+    "legs",
+    "last_action",
+    "pending",
+    "others",
+    "trips",
+    "other_observation",
+)  # and this step's observations
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,7 @@ class Level:
     goal: tuple[float, float]
     goal_radius: float
     people: NDArray[np.float32]  # [P, 2]
+    others: NDArray[np.float32]  # [R, 3] x, y, heading of the other robots
 
 
 class NavVectorEnv:
@@ -80,6 +94,7 @@ class NavVectorEnv:
         self.layout = self._features.layout
         self._experts = Experts(self.nav, self.arrays)
         self._stage = 0
+        self._driver: Driver | None = None
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
 
@@ -107,6 +122,7 @@ class NavVectorEnv:
         """
         arrays = self.arrays
         command = self._command(action.detach().numpy())
+        self._ask_driver()
         self._turn_over()
         self._run(STEP, command)
         outcome, ended = torch.from_numpy(arrays.outcome.copy()), torch.from_numpy(arrays.ended.copy())
@@ -135,6 +151,30 @@ class NavVectorEnv:
                 slot=ended[:, 4],
             ),
         )
+
+    def drive_others(self, policy: Driver) -> None:
+        """Let `policy` drive the other robots from the next reset or `set_state` on, where `others` is `self`.
+
+        It is called once a step with features [N * R, F] of all other robots and with where they begin anew, bool
+        [N * R], and returns their actions as a learner's. Without it, or with `others: goStraight`, the simple rule of
+        `robots.go_straight` drives them.
+        """
+        if self.nav.others == "self" and self.arrays.others.shape[1] > 0:
+            self._driver = policy
+            self.params = self.params._replace(driven=1)
+
+    def _ask_driver(self) -> None:
+        """Get the other robots' actions for the coming step from the policy that drives them, if one does."""
+        if self._driver is None:
+            return
+        arrays = self.arrays
+        rows = torch.from_numpy(arrays.other_observation).flatten(0, 1)
+        goal = torch.from_numpy(arrays.others[..., a.GOAL_X : a.GOAL_Y + 1].copy()).flatten(0, 1)
+        begins = torch.from_numpy(arrays.others[..., a.SINCE] == arrays.count[:, None, a.STEP]).flatten()
+        features = self._features({"observation": rows, "achieved_goal": rows[:, :2], "desired_goal": goal})
+        with torch.no_grad():
+            action = self._driver(features, begins)
+        arrays.other_action[:] = self._command(action.numpy()).reshape(arrays.other_action.shape)
 
     def _command(self, action: NDArray[np.generic]) -> NDArray[np.float32]:
         """Check an action and turn choices into numbers, [N, 2]."""
@@ -221,6 +261,7 @@ class NavVectorEnv:
         arrays, robot = self.arrays, self.arrays.robot[i]
         stage = arrays.scenes[arrays.count[i, a.SCENE]]
         people = arrays.people[i, : stage["people"], : a.PERSON_Y + 1]
+        others = arrays.others[i, : stage["robots"], : a.HEADING + 1]
         cell, origin = float(stage["cell"]), (float(stage["origin_x"]), float(stage["origin_y"]))
         occupied, discs, polygons = outlines(world_of(arrays, stage, i), cell, origin)
         return Level(
@@ -234,6 +275,7 @@ class NavVectorEnv:
             goal=(float(robot[a.GOAL_X]), float(robot[a.GOAL_Y])),
             goal_radius=self.nav.goal_radius_meters,
             people=people[people[:, a.PERSON_X] > FAR].copy(),
+            others=others[others[:, a.X] > FAR].copy(),
         )
 
     def _run(self, task: int, action: NDArray[np.float32] = NO_ACTION) -> None:
