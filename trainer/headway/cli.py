@@ -98,7 +98,7 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="default: go-straight,astar, of env.gym random; also all and none",
     )
-    parser.add_argument("--picture", metavar="FILE", type=Path, help="draw episodes of the policy into a PNG")
+    parser.add_argument("--picture", metavar="FILE", type=Path, help="draw episodes: .png, or moving .gif")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.set_defaults(command=_eval)
 

@@ -1,7 +1,8 @@
 import pytest
-from headway.commands.eval import baseline_names, policy_path, stage_number
+from headway.commands.eval import baseline_names, check_picture, policy_path, stage_number
 from headway.errors import UserError
 from headway.local.folder import Folder
+from trainer_tests.envs_tests.foreign_specs import gym_spec
 from trainer_tests.local_tests.test_document import run
 from trainer_tests.local_tests.test_view import RUN
 
@@ -36,3 +37,15 @@ def test_baselines_are_a_list_all_or_none():
     assert baseline_names("all", known) == ["go-straight", "astar"]
     with pytest.raises(UserError, match=r"--baselines: found 'orca': give none, all, or some of go-straight, astar"):
         baseline_names("orca", known)
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_played(tmp_path):
+    nav = RUN.spec.train
+    for path in (None, tmp_path / "a.png", tmp_path / "a.GIF"):
+        check_picture(path, nav)
+    with pytest.raises(UserError, match=r"a.jpg: give a path that ends in .png for a picture, or in .gif"):
+        check_picture(tmp_path / "a.jpg", nav)
+    with pytest.raises(UserError, match=r"there is no folder .*none: make it"):
+        check_picture(tmp_path / "none" / "a.png", nav)
+    with pytest.raises(UserError, match=r"only headway/Nav-v0 can be drawn: leave it out"):
+        check_picture(tmp_path / "a.png", gym_spec("CartPole-v1"))

@@ -1,7 +1,13 @@
-from headway.envs.nav.render import INK, ROBOT, render
+import dataclasses
+
+import numpy as np
+import pytest
+from headway.envs.nav.render import INK, ROBOT, TRAIL, render
 from headway.envs.nav.vector import NavVectorEnv
+from headway.errors import UserError
 from headway.evaluation import BASELINES
-from headway.evaluation.picture import BORDER, FRAME, draw_episodes
+from headway.evaluation.picture import BORDER, FRAME, FRAMES, animate_episodes, draw_episodes, save_episodes
+from PIL import Image
 from trainer_tests.envs_tests.conftest import build_spec
 
 SPEC = build_spec({"world": {"empty": {"sizeMeters": 6.0}}}, maxSteps=100)
@@ -14,7 +20,7 @@ def test_a_picture_has_the_robot_and_the_goal_where_they_are():
     env.arrays.robot[0, 5:7] = [4.0, 5.0]
     image = render(env.level(0), pixels=320)  # 32 cells of 10 pixels, 50 pixels a metre; y upwards
     assert image.size == (320, 320)
-    assert image.getpixel((10 + 40, 320 - 10 - 50)) == ROBOT
+    assert image.getpixel((10 + 40, 320 - 10 - 50)) == ROBOT  # behind the arrowhead
     assert image.getpixel((10 + 200, 320 - 10 - 250)) == INK["goal"]
     assert image.getpixel((5, 5)) == INK["obstacle"]
     assert image.getpixel((10 + 150, 320 - 10 - 100)) == INK["free"]
@@ -28,3 +34,50 @@ def test_episodes_are_framed_by_how_they_ended():
     )
     assert still.getpixel((1, 1)) == FRAME[False]
     assert image.width > still.width + BORDER
+
+
+def test_shapes_are_drawn_as_they_are_and_a_rectangle_turns_with_its_heading():
+    env = NavVectorEnv(SPEC, 1)
+    env.reset()
+    env.arrays.robot[0, :3] = [1.0, 1.0, np.pi / 2]
+    box = type(SPEC.env.nav.robot.footprint).model_validate({"rectangle": {"lengthMeters": 1.0, "widthMeters": 0.4}})
+    triangle = np.array([[4.0, 1.0], [5.0, 1.0], [4.0, 2.0]])
+    level = dataclasses.replace(
+        env.level(0), footprint=box, goal=(5.5, 5.5), discs=[(3.0, 3.0, 0.5)], polygons=[triangle]
+    )
+    image = render(level, pixels=320)
+
+    def at(x, y):
+        return image.getpixel((10 + round(50 * x), 320 - 10 - round(50 * y)))
+
+    assert at(1.0, 1.4) == at(1.0, 0.6) == ROBOT
+    assert at(1.4, 1.0) == INK["free"]
+    assert at(3.0, 3.4) == at(4.2, 1.2) == INK["obstacle"]
+    assert at(3.42, 3.42) == at(4.8, 1.8) == INK["free"]  # the corners of what is round, and of what is a triangle
+
+
+def test_beams_reach_as_far_as_the_lidar_reports():
+    env = NavVectorEnv(SPEC, 1)
+    env.reset()
+    level = dataclasses.replace(env.level(0), robot=(3.0, 3.0, 0.0), goal=(0.5, 0.5))
+    level = dataclasses.replace(level, scan=np.full(len(level.beam_angles), 1.0))
+    image = render(level, pixels=320, beams=True)
+    assert image.getpixel((10 + 150 + 45, 320 - 10 - 150)) in (INK["seen"], INK["beam"])
+    assert image.getpixel((10 + 150 + 55, 320 - 10 - 150)) == INK["free"]
+
+
+def test_a_gif_moves_and_ends_framed_by_the_outcome(tmp_path):
+    save_episodes(tmp_path / "a.gif", BASELINES["astar"](), SPEC, 0)
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert 5 < gif.n_frames <= FRAMES + 1
+        gif.seek(gif.n_frames - 1)
+        near = np.abs(np.subtract(gif.convert("RGB").getpixel((1, 1)), FRAME[True])).max()
+    assert near < 12  # of a palette
+    first, *_, last = animate_episodes(BASELINES["astar"](), SPEC, 0, levels=1, pixels=100)
+    assert (first.getpixel((1, 1)), last.getpixel((1, 1))) == (FRAME[None], FRAME[True])
+    assert TRAIL in {colour for _, colour in last.getcolors(1 << 16)}
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"a.gif: cannot be written: No such file"):
+        save_episodes(tmp_path / "none" / "a.gif", BASELINES["astar"](), SPEC, 0)

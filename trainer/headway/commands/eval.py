@@ -39,6 +39,7 @@ def evaluate(options: Namespace, console: Console) -> int:
     from headway.policy import load_policy
 
     policy = load_policy(path)
+    check_picture(options.picture, policy.spec)
     stage = stage_number(policy.spec, options.stage)
     name = policy.spec.curriculum.stages[stage].name
     actors = {"policy": trained(policy.act)}
@@ -83,6 +84,18 @@ def stage_number(spec: TrainSpec, name: str | None) -> int:
     return names.index(name)
 
 
+def check_picture(path: Path | None, spec: TrainSpec) -> None:
+    """Raise UserError, before anything is played, where no picture can be drawn into `path`."""
+    if path is None:
+        return
+    if spec.env.nav is None:
+        raise UserError(f"--picture {path}: only headway/Nav-v0 can be drawn: leave it out")
+    if path.suffix.lower() not in (".png", ".gif"):
+        raise UserError(f"--picture {path}: give a path that ends in .png for a picture, or in .gif for a moving one")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"--picture {path}: there is no folder {path.parent}: make it, or give another path")
+
+
 def known_baselines(spec: TrainSpec) -> tuple[Mapping[str, Callable[[], Actor]], str]:
     """Return the baselines of the spec's environment by name, and which are played unless others are named."""
     from headway.evaluation import BASELINES, RandomActions
@@ -120,16 +133,8 @@ def _play(
 
 
 def _draw(actor: Actor, spec: TrainSpec, stage: int, options: Namespace, console: Console) -> None:
-    from headway.evaluation.picture import draw_episodes
+    from headway.evaluation.picture import save_episodes
 
-    if spec.env.nav is None:
-        raise UserError(f"--picture {options.picture}: only headway/Nav-v0 can be drawn: leave it out")
-
-    try:
-        draw_episodes(actor, spec, stage, options.split).save(options.picture)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"--picture {options.picture}: cannot be written: {error}: give a path that ends in .png"
-        ) from None
+    save_episodes(options.picture, actor, spec, stage, options.split)
     if not options.json:
         console.print(f"picture: {options.picture}", highlight=False)

@@ -6,51 +6,101 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from headway.envs.nav.arrays import PERSON_RADIUS
 from headway.envs.nav.vector import Level
 
-INK = {"free": (250, 250, 248), "obstacle": (58, 64, 72), "goal": (46, 160, 67), "person": (214, 120, 30)}
+Colour = tuple[int, int, int]
+Points = Sequence[Sequence[float]] | NDArray[np.float64]
+INK: dict[str, Colour] = {
+    "free": (250, 250, 248), "obstacle": (58, 64, 72), "goal": (46, 160, 67), "person": (214, 120, 30),
+    "seen": (236, 242, 250), "beam": (216, 227, 243),
+}  # fmt: skip
 ROBOT, TRAIL = (31, 94, 199), (120, 165, 230)
+FINE = 2  # drawn this much larger and shrunk: smooth edges
 
 
-def render(level: Level, trajectory: Sequence[tuple[float, float]] = (), pixels: int = 400) -> Image.Image:
+class _Sheet:
+    """A picture under way, addressed in metres of the world, y upwards."""
+
+    def __init__(self, level: Level, pixels: int) -> None:
+        height, width = level.occupied.shape
+        cell = FINE * max(1, round(pixels / max(height, width)))  # pixels
+        self._per_meter, self._origin, self._bottom = cell / level.cell, level.origin, height * cell
+        self.stroke = max(FINE, round(0.05 * self._per_meter))
+        self.image = Image.new("RGB", (width * cell, height * cell), INK["free"])
+        self._draw = ImageDraw.Draw(self.image)
+
+    def disc(self, centre: Sequence[float], radius: float, ink: Colour) -> None:
+        (x, y), r = self._place(centre), radius * self._per_meter
+        self._draw.ellipse((x - r, y - r, x + r, y + r), fill=ink)
+
+    def polygon(self, corners: Points, ink: Colour) -> None:
+        self._draw.polygon([self._place(corner) for corner in corners], fill=ink)
+
+    def line(self, points: Points, ink: Colour, width: int) -> None:
+        self._draw.line([self._place(point) for point in points], fill=ink, width=width, joint="curve")
+
+    def _place(self, point: Sequence[float]) -> tuple[float, float]:
+        x, y = (float(value) - start for value, start in zip(point, self._origin, strict=True))
+        return x * self._per_meter, self._bottom - y * self._per_meter
+
+
+def render(
+    level: Level, trajectory: Sequence[tuple[float, float]] = (), pixels: int = 400, beams: bool = False
+) -> Image.Image:
     """Draw a level, the robot's way so far (`trajectory`, metres) and where robot and people are now.
 
-    The picture's longer side is about `pixels`. Green: the goal; blue: the robot and its way; orange: people.
+    The picture's longer side is about `pixels`. Green: the goal; blue: the robot, its heading and its way; orange:
+    people; with `beams` also, faint, what its lidar reports.
     """
-    height, width = level.occupied.shape
-    scale = max(1, round(pixels / max(height, width)))  # pixels a cell
-    shades = np.where(level.occupied[::-1, :, None], INK["obstacle"], INK["free"]).astype(np.uint8)
-    image = Image.fromarray(shades).resize((width * scale, height * scale), Image.Resampling.NEAREST)
-    draw = ImageDraw.Draw(image)
-    per_meter = scale / level.cell
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        return (x - level.origin[0]) * per_meter, height * scale - (y - level.origin[1]) * per_meter
-
-    def disc(x: float, y: float, radius: float, **ink: tuple[int, int, int]) -> None:
-        cx, cy = place(x, y)
-        r = radius * per_meter
-        draw.ellipse((cx - r, cy - r, cx + r, cy + r), **ink)
-
-    for polygon in level.polygons:
-        corners = [place(float(x), float(y)) for x, y in polygon]
-        if len(corners) == 2:
-            draw.line(corners, fill=INK["obstacle"], width=max(1, scale // 4))
-        else:
-            draw.polygon(corners, fill=INK["obstacle"])
-    for x, y, radius in level.discs:
-        disc(x, y, radius, fill=INK["obstacle"])
-    disc(*level.goal, level.goal_radius, fill=INK["goal"])
-    for x, y in level.people:
-        disc(float(x), float(y), PERSON_RADIUS, fill=INK["person"])
+    sheet = _Sheet(level, pixels)
+    if beams:
+        _draw_scan(sheet, level)
+    _draw_obstacles(sheet, level)
+    sheet.disc(level.goal, level.goal_radius, INK["goal"])
     if len(trajectory) > 1:
-        draw.line([place(x, y) for x, y in trajectory], fill=TRAIL, width=max(2, round(0.07 * per_meter)))
-        disc(*trajectory[0], level.radius / 2, fill=TRAIL)
+        sheet.line(trajectory, TRAIL, sheet.stroke)
+        sheet.disc(trajectory[0], level.footprint.inner_radius / 2, TRAIL)
+    for person in level.people:
+        sheet.disc(person, PERSON_RADIUS, INK["person"])
+    _draw_robot(sheet, level)
+    return sheet.image.reduce(FINE)
+
+
+def _draw_scan(sheet: _Sheet, level: Level) -> None:
     x, y, heading = level.robot
-    disc(x, y, level.radius, fill=ROBOT)
-    nose = (x + level.radius * math.cos(heading), y + level.radius * math.sin(heading))
-    draw.line([place(x, y), place(*nose)], fill=INK["free"], width=max(1, round(0.05 * per_meter)))
-    return image
+    angles = heading + level.beam_angles
+    ends = np.stack((x + level.scan * np.cos(angles), y + level.scan * np.sin(angles)), axis=1)
+    sheet.polygon([(x, y), *ends], INK["seen"])
+    for end in ends:
+        sheet.line([(x, y), end], INK["beam"], FINE)
+
+
+def _draw_obstacles(sheet: _Sheet, level: Level) -> None:
+    solid = Image.fromarray(np.where(level.occupied[::-1], 255, 0).astype(np.uint8))
+    sheet.image.paste(INK["obstacle"], (0, 0), solid.resize(sheet.image.size, Image.Resampling.NEAREST))
+    for x, y, radius in level.discs:
+        sheet.disc((x, y), radius, INK["obstacle"])
+    for corners in level.polygons:
+        if len(corners) == 2:
+            sheet.line(corners, INK["obstacle"], sheet.stroke)
+        else:
+            sheet.polygon(corners, INK["obstacle"])
+
+
+def _draw_robot(sheet: _Sheet, level: Level) -> None:
+    x, y, heading = level.robot
+    ahead = np.array([math.cos(heading), math.sin(heading)])
+    across = np.array([-ahead[1], ahead[0]])
+    centre, box = np.array([x, y]), level.footprint.rectangle
+    if box is not None:
+        along, side = ahead * box.length_meters / 2, across * box.width_meters / 2
+        sheet.polygon(centre + np.stack([along + side, along - side, -along - side, side - along]), ROBOT)
+    else:
+        sheet.disc((x, y), level.footprint.outer_radius, ROBOT)
+    reach = level.footprint.inner_radius  # of an arrowhead
+    tail = -0.4 * ahead
+    sheet.polygon(centre + reach * np.stack([0.8 * ahead, tail + 0.5 * across, tail - 0.5 * across]), INK["free"])

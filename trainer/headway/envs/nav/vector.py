@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from headway_api.nav_spec import Footprint
 from headway_api.train_spec import TrainSpec
 from numpy.typing import NDArray
 from torch import Tensor
@@ -53,7 +54,9 @@ class Level:
     cell: float
     origin: tuple[float, float]  # of the grid's lower-left corner
     robot: tuple[float, float, float]  # x, y, heading
-    radius: float
+    footprint: Footprint
+    scan: NDArray[np.float32]  # [B] what the lidar reports
+    beam_angles: NDArray[np.float64]  # [B] from the heading, in radians
     goal: tuple[float, float]
     goal_radius: float
     people: NDArray[np.float32]  # [P, 2]
@@ -271,7 +274,9 @@ class NavVectorEnv:
             discs=discs,
             polygons=polygons,
             robot=(float(robot[a.X]), float(robot[a.Y]), float(robot[a.HEADING])),
-            radius=self.nav.robot.footprint.outer_radius,
+            footprint=self.nav.robot.footprint,
+            scan=arrays.observation[arrays.now[0], i, a.POSE : a.POSE + self.nav.lidar.beams].copy(),
+            beam_angles=a.beam_angles(self.nav),
             goal=(float(robot[a.GOAL_X]), float(robot[a.GOAL_Y])),
             goal_radius=self.nav.goal_radius_meters,
             people=people[people[:, a.PERSON_X] > FAR].copy(),
