@@ -25,9 +25,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-ENVS, STEPS, MINIBATCH, EPOCHS, HIDDEN = 512, 32, 2048, 3, [128, 64]
+ENVS, STEPS, MINIBATCH, EPOCHS, HIDDEN = 512, 32, 4096, 3, [128, 128]
 SUBPROCESSES = 8  # of SB3's SubprocVecEnv; its rollouts are as many times longer as these are fewer than ENVS
-LEVELS = {"world": {"clutter": {"sizeMeters": 10.0, "fill": 0.1, "walls": 1}}, "people": 2, "minGoalMeters": 5.0}
+LEVELS = {
+    "world": {"clutter": {"sizeMeters": 10.0, "fill": 0.12, "walls": 1}}, "minGoalMeters": 5.0,
+    "people": 4, "peopleModel": "orca", "peopleSpeed": 0.6, "peopleYield": 1.0,
+}  # fmt: skip
 CONTESTANTS = ("headway", "sb3_subproc", "sb3_vector")
 
 
@@ -39,7 +42,7 @@ def wire(num_envs: int, steps: int) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "totalSteps": 10**9, "numEnvs": num_envs, "env": {"nav": {}}, "algo": {"ppo": ppo},
-        "network": {"mlp": {"hidden": HIDDEN, "activation": "tanh"}},
+        "network": {"mlp": {"hidden": HIDDEN, "activation": "relu"}},
         "curriculum": {"stages": [{"name": "people", "levels": LEVELS}], "stopAfterLastGate": False},
     }  # fmt: skip
 
@@ -86,7 +89,7 @@ def sb3(updates: int, vectorised: bool) -> list[float]:
     else:
         env = SubprocVecEnv([single_face(LEVELS) for _ in range(SUBPROCESSES)], start_method="forkserver")
         steps = ENVS * STEPS // SUBPROCESSES
-    policy = {"net_arch": {"pi": HIDDEN, "vf": HIDDEN}, "activation_fn": torch.nn.Tanh}
+    policy = {"net_arch": {"pi": HIDDEN, "vf": HIDDEN}, "activation_fn": torch.nn.ReLU}
     model = PPO(
         "MlpPolicy", env, learning_rate=3e-4, n_steps=steps, batch_size=MINIBATCH, n_epochs=EPOCHS, ent_coef=0.001,
         policy_kwargs=policy, device="cpu", seed=0,

@@ -82,7 +82,7 @@ class Mlp(Contract):
     """Fully connected layers, separate for policy and value."""
 
     hidden: list[Width] = described([128, 128], "Width of each hidden layer.", min_length=1, max_length=6)
-    activation: Activation = described("tanh", "Nonlinearity after each hidden layer.")
+    activation: Activation = described("relu", "Nonlinearity after each hidden layer.")
 
 
 class Cnn1d(Contract):
@@ -103,7 +103,7 @@ class Gru(Contract):
 
     hidden: list[Width] = described([128], "Width of each layer of the encoder.", min_length=1, max_length=6)
     size: Width = described(128, "Size of the recurrent state.")
-    activation: Activation = described("tanh", "Nonlinearity after each layer of the encoder.")
+    activation: Activation = described("relu", "Nonlinearity after each layer of the encoder.")
 
 
 class Network(OneOf):

@@ -27,9 +27,10 @@ from headway.errors import UserError
 
 
 def _default() -> tuple[NavEnv, Levels]:
-    """The last stage of configs/default.yaml: clutter, an interior wall and two people."""
-    world = World(clutter=Clutter(size_meters=10.0, fill=0.1, walls=1))
-    return NavEnv(), Levels(world=world, people=2, people_speed=0.5, min_goal_meters=5.0)
+    """The last stage of configs/default.yaml: clutter, an interior wall and four people who give way."""
+    world = World(clutter=Clutter(size_meters=10.0, fill=0.12, walls=1))
+    people = {"people": 4, "people_model": "orca", "people_speed": 0.6, "people_yield": 1.0}
+    return NavEnv(), Levels(world=world, min_goal_meters=5.0, **people)
 
 
 def _jaxnav() -> tuple[NavEnv, Levels]:
