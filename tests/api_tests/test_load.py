@@ -2,7 +2,7 @@
 
 import pytest
 from headway_api.load import SpecError, load_run, parse_yaml, validate
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from specs import bent_runs, small_run, valid_runs
 
 
@@ -117,7 +117,7 @@ def test_a_missing_file_is_named(tmp_path) -> None:
         load_run(tmp_path / "none.yaml")
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of the test
 @given(valid_runs())
 def test_every_generated_valid_document_is_taken_and_survives_a_round_trip(document: dict) -> None:
     run = validate(document)
