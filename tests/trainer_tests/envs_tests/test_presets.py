@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
 from headway.envs.presets import PRESETS, preset
 from headway.errors import UserError
@@ -37,3 +39,27 @@ def test_jaxnav_counts_obstacles_that_its_beams_would_report_at_four_tenths():
 def test_a_name_that_there_is_not_is_told_the_names():
     with pytest.raises(UserError, match=r"preset: found 'gazebo': give one of default, jaxnav"):
         preset("gazebo")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_both_faces_take_a_preset_by_name(name):
+    nav, levels = preset(name)
+    single = gymnasium.make("headway/Nav-v0", preset=name).unwrapped
+    assert single.train_spec.env.nav == nav
+    assert single.train_spec.curriculum.stages[0].levels == levels
+    vector = gymnasium.make_vec("headway/Nav-v0", num_envs=2, preset=name)
+    observation, _ = vector.reset(seed=3)
+    np.testing.assert_array_equal(observation["observation"][0], single.reset(seed=3)[0]["observation"])
+
+
+def test_what_is_given_beside_a_preset_replaces_its_part():
+    empty = {"world": {"empty": {"sizeMeters": 7.0}}}
+    spec = gymnasium.make("headway/Nav-v0", preset="jaxnav", levels=empty).unwrapped.train_spec
+    assert spec.env.nav == preset("jaxnav")[0]
+    assert spec.curriculum.stages[0].levels.world.empty.size_meters == 7.0
+
+
+@pytest.mark.parametrize("make", [gymnasium.make, gymnasium.make_vec])
+def test_a_face_tells_the_known_presets(make):
+    with pytest.raises(UserError, match=r"preset: found 'gazebo': give one of default, jaxnav"):
+        make("headway/Nav-v0", preset="gazebo")

@@ -1,5 +1,7 @@
 """One environment with Gymnasium's interface: `gymnasium.make("headway/Nav-v0", levels={"world": {"empty": {}}})`.
 
+`preset="jaxnav"` gives a task by name instead.
+
 A thin face of the vector environment with N = 1, registered when `headway.envs` is imported. The seed of a reset is the
 number of the environment whose levels are played, so that `gym_vector.py` plays the same ones.
 """
@@ -16,6 +18,7 @@ from headway_api.nav_spec import Levels, NavEnv
 from headway_api.train_spec import TrainSpec
 from numpy.typing import NDArray
 
+from headway.envs import presets
 from headway.envs.nav.arrays import POSE
 from headway.envs.nav.gym_parts import environment_number, go_on, infos, reward_for, state_of, terminated_for
 from headway.envs.nav.render import render
@@ -37,13 +40,19 @@ class NavGymEnv(gymnasium.Env[Observation, NDArray[np.float32] | np.int64]):
         levels: dict[str, Any] | Levels | None = None,
         split: str = "train",
         render_mode: str | None = None,
+        preset: str | None = None,
     ) -> None:
         """`nav` and `levels` as in a TrainingRun (`spec.train.env.nav`, `stages[].levels`), camelCase or models.
 
-        Raises pydantic.ValidationError for wrong fields, SpecError for a map that cannot be read.
+        `preset` names a task, `headway.envs.preset`: its environment and levels where `nav` and `levels` are not given.
+        Raises pydantic.ValidationError for wrong fields, SpecError for a map that cannot be read, UserError for a
+        preset that there is not.
         """
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode {render_mode!r}: choose None or 'rgb_array'")
+        if preset is not None:
+            named_nav, named_levels = presets.preset(preset)
+            nav, levels = nav or named_nav, levels or named_levels
         stage = {"name": "levels", "levels": levels or DEFAULT_LEVELS}
         spec = TrainSpec.model_validate(
             {

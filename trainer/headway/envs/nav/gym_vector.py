@@ -33,9 +33,10 @@ class NavGymVectorEnv(VectorEnv[Observation, NDArray[Any], NDArray[Any]]):
         split: str = "train",
         render_mode: str | None = None,
         threads: int = 1,
+        preset: str | None = None,
     ) -> None:
         """Raises as the single environment does."""
-        single = NavGymEnv(nav, levels, split, render_mode)
+        single = NavGymEnv(nav, levels, split, render_mode, preset)
         self.metadata = {**single.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
         self.render_mode = render_mode
         self.num_envs = num_envs
