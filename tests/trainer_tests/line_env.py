@@ -91,6 +91,9 @@ class LineEnv:
         position = observation["observation"]
         return torch.cat((position, torch.ones_like(position)), dim=-1)
 
+    def close(self) -> None:
+        pass
+
     def get_state(self) -> dict[str, Tensor]:
         names = ("position", "episode", "began", "length", "total", "level", "slot")
         return {name: getattr(self, name) for name in names}

@@ -1,15 +1,21 @@
+import gc
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from headway.checkpoint import load_tensors
 from headway.errors import CheckpointError, SpecError
 from headway.evaluation import evaluate, trained
+from headway.parallel import Group
 from headway.policy import load_initial_weights, load_policy
+from headway.session import Session
 from headway.train import train
 from headway_api.train_spec import TrainSpec
 from trainer_tests.conftest import line_spec
 from trainer_tests.envs_tests.conftest import build_spec
+from trainer_tests.envs_tests.foreign_specs import gym_spec
+from trainer_tests.line_env import LineEnv
 
 UPDATE = 12 * 8
 
@@ -30,6 +36,12 @@ def network(path):
     return {name: t for name, t in load_tensors(path / "model.safetensors").items() if name.startswith("network.")}
 
 
+def change_hidden(folder):
+    record = json.loads((folder / "manifest.json").read_text())
+    record["spec"]["network"]["mlp"]["hidden"] = [9]
+    (folder / "manifest.json").write_text(json.dumps(record))
+
+
 def test_a_run_begins_with_anothers_weights_and_statistics(line_env, context):
     normalised = line_spec().algo.to_wire()
     normalised["ppo"]["normalizeObservations"] = True
@@ -40,7 +52,8 @@ def test_a_run_begins_with_anothers_weights_and_statistics(line_env, context):
     result = train(spec, context("b"), never, ignore)
     before, after = network(found), network(result.checkpoint)
     for name in before:
-        assert torch.equal(before[name], after[name]) == ("observation_scale" not in name), name
+        same = torch.allclose(before[name], after[name], rtol=0.0, atol=1e-20)
+        assert same == ("observation_scale" not in name), name
     assert float(after["network.observation_scale.count"]) == float(before["network.observation_scale.count"]) + UPDATE
     assert result.step == UPDATE  # weights only: the steps are its own
 
@@ -105,9 +118,38 @@ def test_every_network_trains_resumes_and_is_evaluated_from_its_files(context, k
 
 def test_a_file_of_another_shape_than_its_spec_says_is_refused(line_env, context):
     result = source(context)
-    manifest = result.checkpoint / "manifest.json"
-    record = json.loads(manifest.read_text())
-    record["spec"]["network"]["mlp"]["hidden"] = [9]
-    manifest.write_text(json.dumps(record))
+    change_hidden(result.checkpoint)
     with pytest.raises(CheckpointError, match=r"network\.actor\.layers\.0\.weight is missing or of another shape"):
         load_policy(result.checkpoint)
+
+
+def test_memory_begins_anew_with_environments_that_do(line_env, context, monkeypatch):
+    gru = {"gru": {"hidden": [8], "size": 4}}
+    ppo = {"rolloutSteps": 8, "minibatchSize": 48}
+    spec = line_spec(network=gru, algo={"ppo": ppo}, totalSteps=100_000)
+    calls = iter(range(1))
+    train(spec, context(), lambda: next(calls, None) is None, ignore)
+    for exact in (True, False):
+        monkeypatch.setattr(LineEnv, "exact_state", exact)
+        session = Session(spec, context(attempt=2), Group())
+        assert session.begin()
+        remembered = bool(session.algorithm.actor_memory.any()) and bool(session.algorithm.critic_memory.any())
+        assert remembered == exact
+        assert bool(session.algorithm.begins.all()) == (not exact)
+
+
+def children():
+    return {pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+
+
+def test_a_policy_of_another_packages_environment_leaves_no_process_behind(context):
+    before, wire = children(), gym_spec("trainer_tests.toy_gym:Toy-v0", length=4).to_wire()
+    wire |= {"totalSteps": 16, "numEnvs": 2, "algo": {"ppo": {"rolloutSteps": 8, "minibatchSize": 16}}}
+    result = train(TrainSpec.model_validate(wire), context(), never, ignore)
+    gc.collect()
+    assert load_policy(result.checkpoint).step == 16
+    change_hidden(result.checkpoint)
+    with pytest.raises(CheckpointError, match="of another shape") as refusal:
+        load_policy(result.checkpoint)
+    assert refusal.tb  # which holds on to what the failed call had open
+    assert children() <= before

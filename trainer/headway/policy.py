@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +49,9 @@ def load_policy(path: Path) -> Policy:
     try:
         weights = _read(path)
         spec = TrainSpec.model_validate(weights.spec)
-        env = registry.make_vector_env(spec, 1, offset=0, threads=1)  # sizes are the environment's, not the file's
-        network = build_actor_critic(spec.network, spec.algo, env.layout, env.actions, spec.seed)
+        with closing(registry.make_vector_env(spec, 1, offset=0, threads=1)) as env:
+            # Sizes are the environment's, not the file's.
+            network = build_actor_critic(spec.network, spec.algo, env.layout, env.actions, spec.seed)
         expected = network.state_dict()
         for name, tensor in expected.items():
             given = weights.tensors.get(name)

@@ -145,3 +145,7 @@ class VectorEnv(Protocol):
     def shortest_path_meters(self, begins: Tensor) -> Tensor:
         """Shortest way to the goal in environments where `begins` (bool [N]); float64 [N], NaN where nobody knows."""
         ...
+
+    def close(self) -> None:
+        """End its processes and threads; nothing can be asked of it afterwards."""
+        ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
 from headway.envs import registry
-from headway.envs.protocol import HasOthers
+from headway.envs.protocol import HasOthers, VectorEnv
 from headway.evaluation.baselines import Actor
 from headway.evaluation.intervals import wilson_interval
 
@@ -92,8 +93,17 @@ def play(
     if others is not None and isinstance(env, HasOthers):
         env.drive_others(others)
     env.set_stage(stage)
+    with closing(env):
+        return _drive(actor, env, levels, rank * slots, slots * world, on_finished)
+
+
+def _drive(
+    actor: Actor, env: VectorEnv, levels: int, first: int, stride: int, on_finished: Callable[[int], None]
+) -> Tensor:
+    """Play the levels `first` to `first + num_envs - 1`, and every `stride`-th after each; see `play`."""
+    slots = env.num_envs
     table = torch.zeros((levels, 8), dtype=torch.float64)
-    level = rank * slots + torch.arange(slots)
+    level = first + torch.arange(slots)
     observation = env.reset()
     travelled = torch.zeros(slots, dtype=torch.float64)
     shortest = env.shortest_path_meters(level < levels)
@@ -116,7 +126,7 @@ def play(
             table[level[rows], REWARD] = step.episodes.total_reward[rows].double()
             table[level[rows], JUDGED] = float(env.knows_success)
             on_finished(int(rows.sum()))
-        level = level + ended * (slots * world)
+        level = level + ended * stride
         travelled[ended] = 0.0
         shortest = torch.where(ended, env.shortest_path_meters(ended & (level < levels)), shortest)
         observation = step.observation

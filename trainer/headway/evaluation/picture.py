@@ -8,17 +8,21 @@ from pathlib import Path
 
 import torch
 from headway_api.train_spec import TrainSpec
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from headway.envs.nav.render import render
+from headway.envs.nav.render import INK, ROBOT, TRAIL, render
 from headway.envs.nav.vector import Level, NavVectorEnv
 from headway.errors import UserError
 from headway.evaluation.baselines import Actor
 
-FRAME = {None: (205, 208, 212), True: (46, 160, 67), False: (200, 60, 50)}  # under way, success, failure
-BORDER = 6
+UNDER_WAY, SUCCESS, COLLISION, TIMEOUT = "under way", "goal reached", "collision", "out of time"
+FRAME = {UNDER_WAY: (205, 208, 212), SUCCESS: (46, 160, 67), COLLISION: (200, 60, 50), TIMEOUT: (222, 170, 30)}
+BORDER, CAPTION = 6, 22
+TEXT, PAPER = (58, 64, 72), (255, 255, 255)
 FRAMES, COLOURS = 120, 48  # at most, of an animation: a few hundred kB
 FRAME_MS, LAST_MS = 80, 2500
+
+Moment = tuple[Level, list[tuple[float, float]], str]  # level, way so far, outcome
 
 
 def save_episodes(path: Path, actor: Actor, spec: TrainSpec, stage: int, split: str = "test") -> None:
@@ -38,9 +42,9 @@ def save_episodes(path: Path, actor: Actor, spec: TrainSpec, stage: int, split: 
 def draw_episodes(
     actor: Actor, spec: TrainSpec, stage: int, split: str = "test", levels: int = 6, columns: int = 3, pixels: int = 360
 ) -> Image.Image:
-    """Play levels 0 to `levels - 1` and draw each as it was one step before its end; a green frame means success."""
+    """Play levels 0 to `levels - 1` and draw each as it was one step before its end, framed by how it ended."""
     *_, last = _play(actor, spec, stage, split, levels)
-    return tile([framed(render(scene, trail, pixels), won) for scene, trail, won in last], columns)
+    return sheet(last, spec, columns, pixels)
 
 
 def animate_episodes(
@@ -50,34 +54,33 @@ def animate_episodes(
     moments = list(_play(actor, spec, stage, split, levels))
     every = math.ceil(len(moments) / FRAMES)
     chosen = [*moments[:-1:every], moments[-1]]
-    return [
-        tile([framed(render(scene, trail, pixels, beams=True), won) for scene, trail, won in moment], levels)
-        for moment in chosen
-    ]
+    return [sheet(moment, spec, levels, pixels) for moment in chosen]
 
 
-def _play(
-    actor: Actor, spec: TrainSpec, stage: int, split: str, levels: int
-) -> Iterator[list[tuple[Level, list[tuple[float, float]], bool | None]]]:
-    """Yield each moment's level, way so far and outcome of every episode, until all have one."""
+def _play(actor: Actor, spec: TrainSpec, stage: int, split: str, levels: int) -> Iterator[list[Moment]]:
+    """Yield each moment of every episode, until all have ended."""
     env = NavVectorEnv(spec, levels, split=split, level_stride=levels)
     env.set_stage(stage)
     observation = env.reset()
     trails: list[list[tuple[float, float]]] = [[] for _ in range(levels)]
     scenes: list[Level] = [env.level(i) for i in range(levels)]
-    won: list[bool | None] = [None] * levels
+    outcomes = [UNDER_WAY] * levels
     begins = torch.ones(levels, dtype=torch.bool)
-    while None in won:
+    while UNDER_WAY in outcomes:
         for i in range(levels):
-            if won[i] is None:
+            if outcomes[i] == UNDER_WAY:
                 scenes[i] = env.level(i)
                 trails[i].append(scenes[i].robot[:2])
-        yield list(zip(scenes, map(list, trails), won, strict=True))
+        yield list(zip(scenes, map(list, trails), outcomes, strict=True))
         step = env.step(actor(env, observation, begins))
         for i in step.episodes.ended.nonzero().flatten().tolist():
-            won[i] = bool(step.episodes.success[i]) if won[i] is None else won[i]
+            if outcomes[i] == UNDER_WAY:
+                outcomes[i] = (
+                    SUCCESS if step.episodes.success[i] else COLLISION if step.episodes.collision[i] else TIMEOUT
+                )
         observation, begins = step.observation, step.episodes.ended
-    yield list(zip(scenes, trails, won, strict=True))
+    env.close()
+    yield list(zip(scenes, trails, outcomes, strict=True))
 
 
 def _save_moving(path: Path, frames: Sequence[Image.Image]) -> None:
@@ -88,11 +91,48 @@ def _save_moving(path: Path, frames: Sequence[Image.Image]) -> None:
     first.save(path, save_all=True, append_images=rest, duration=times, loop=0, optimize=False)
 
 
-def framed(image: Image.Image, success: bool | None) -> Image.Image:
-    """Put a border around a picture that says how the episode ended."""
-    out = Image.new("RGB", (image.width + 2 * BORDER, image.height + 2 * BORDER), FRAME[success])
-    out.paste(image, (BORDER, BORDER))
+def sheet(moments: Sequence[Moment], spec: TrainSpec, columns: int, pixels: int) -> Image.Image:
+    """Draw episodes in rows of `columns`, each with its outcome and time below, and what the colours mean."""
+    assert spec.env.nav is not None
+    pictures = [
+        framed(
+            render(level, trail, pixels, beams=True),
+            outcome,
+            f"{outcome} · {len(trail) * spec.env.nav.step_seconds:.1f} s",
+        )
+        for level, trail, outcome in moments
+    ]
+    tiled = tile(pictures, columns)
+    out = Image.new("RGB", (tiled.width, tiled.height + CAPTION), PAPER)
+    out.paste(tiled, (0, 0))
+    _explain(out, tiled.height, [level for level, _, _ in moments])
     return out
+
+
+def framed(image: Image.Image, outcome: str, text: str) -> Image.Image:
+    """Put a border around a picture that says how the episode ended, and so does the text below."""
+    size = (image.width + 2 * BORDER, image.height + 2 * BORDER + CAPTION)
+    out = Image.new("RGB", size, FRAME[outcome])
+    out.paste(image, (BORDER, BORDER))
+    ink = TEXT if outcome in (UNDER_WAY, TIMEOUT) else PAPER
+    draw = ImageDraw.Draw(out)
+    draw.text((size[0] / 2, size[1] - (CAPTION + BORDER) / 2), text, ink, ImageFont.load_default(13), anchor="mm")
+    return out
+
+
+def _explain(image: Image.Image, top: int, levels: Sequence[Level]) -> None:
+    """Write a legend of what is there to see, as far as it fits."""
+    keys = {"robot": ROBOT, "its way": TRAIL, "goal": INK["goal"]}
+    keys |= {"people": INK["person"]} if any(len(level.people) for level in levels) else {}
+    keys |= {"other robots": INK["other robot"]} if any(len(level.others) for level in levels) else {}
+    draw, font, x, middle = ImageDraw.Draw(image), ImageFont.load_default(12), 8.0, top + CAPTION / 2
+    for name, ink in keys.items():
+        end = x + 14 + draw.textlength(name, font)
+        if end > image.width:
+            break
+        draw.ellipse((x, middle - 5, x + 10, middle + 5), fill=ink)
+        draw.text((x + 14, middle), name, TEXT, font, anchor="lm")
+        x = end + 14
 
 
 def tile(images: Sequence[Image.Image], columns: int) -> Image.Image:
@@ -100,7 +140,7 @@ def tile(images: Sequence[Image.Image], columns: int) -> Image.Image:
     width, height = max(i.width for i in images), max(i.height for i in images)
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
-    out = Image.new("RGB", (columns * (width + BORDER), rows * (height + BORDER)), (255, 255, 255))
+    out = Image.new("RGB", (columns * (width + BORDER), rows * (height + BORDER)), PAPER)
     for k, image in enumerate(images):
         out.paste(image, (k % columns * (width + BORDER), k // columns * (height + BORDER)))
     return out

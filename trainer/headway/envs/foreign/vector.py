@@ -119,6 +119,10 @@ class GymVectorEnv:
         """Network input, float32 [N, F]."""
         return self._features(observation)
 
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.close()
+
     def get_state(self) -> dict[str, Tensor]:
         """Numbers of the episodes under way; where in them the environments are, only they know."""
         return {"episode": torch.from_numpy(self._pool.block.episode.copy()), "stage": torch.tensor(self._stage)}

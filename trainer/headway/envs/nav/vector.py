@@ -259,6 +259,10 @@ class NavVectorEnv:
         # The path leads to the goal's centre, the robot need only come within the goal's radius.
         return torch.from_numpy(lengths).sub(self.nav.goal_radius_meters).clamp_min(1e-3)
 
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
     def level(self, i: int) -> Level:
         """What environment i drives in at this moment, for pictures and tests."""
         arrays, robot = self.arrays, self.arrays.robot[i]
