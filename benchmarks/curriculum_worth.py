@@ -17,14 +17,15 @@ A killed run goes on from its checkpoint when the same command is given again; a
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import kept
 import numpy as np
 import torch
 import yaml
@@ -138,7 +139,6 @@ def measure(arm: str, seed: int, options: argparse.Namespace) -> dict:
     seconds = time.monotonic() - started
     scores = score(out, options)
     status = yaml.safe_load((out / "trainingrun.yaml").read_text())["status"]["progress"]
-    describe = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
     return {
         "name": "curriculum_worth",
         "value": scores.pop("success"),
@@ -148,8 +148,8 @@ def measure(arm: str, seed: int, options: argparse.Namespace) -> dict:
         "stage": status["curriculum"]["stageName"],
         "steps": status["step"],
         "seconds_of_the_last_attempt": round(seconds, 1),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "revision": subprocess.run(describe, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip(),
+        **kept.machine(),
+        "revision": kept.revision(),
     }
 
 
@@ -159,6 +159,7 @@ def parameters(arm: str, seed: int, options: argparse.Namespace) -> dict:
         "arm": arm,
         "seed": seed,
         "task": task(options),
+        "spec": hashlib.sha256(SPEC.read_bytes()).hexdigest()[:8],
         "steps": options.steps,
         "levels": options.levels,
         "repeats": options.repeats,
@@ -229,11 +230,6 @@ def draw(lines: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def read(path: Path) -> list[dict]:
-    """Return the lines that are there."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -246,7 +242,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="for scoring")
     parser.add_argument("--checkpoint-seconds", type=int, default=15)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "curriculum_worth", help="where runs are kept")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "curriculum_worth.jsonl")
+    parser.add_argument("--results", type=Path, default=kept.RESULTS / "curriculum_worth.jsonl")
     parser.add_argument("--report", action="store_true", help="train nothing: only the table of what is there")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the learning curves")
     return parser.parse_args()
@@ -257,15 +253,13 @@ def main() -> None:
     options = parse()
     for seed in [] if options.report else options.seeds:
         for arm in options.arms:
-            if any(line["params"] == parameters(arm, seed, options) for line in read(options.results)):
+            if any(line["params"] == parameters(arm, seed, options) for line in kept.read(options.results)):
                 continue
             line = measure(arm, seed, options)
             print(json.dumps({k: v for k, v in line.items() if k != "successes_by_level"}), file=sys.stderr, flush=True)
-            options.results.parent.mkdir(parents=True, exist_ok=True)
-            with options.results.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            kept.append(options.results, line)
     wanted = {k: v for k, v in parameters("", 0, options).items() if k not in ("arm", "seed")}
-    lines = [line for line in read(options.results) if wanted.items() <= line["params"].items()]
+    lines = [line for line in kept.read(options.results) if wanted.items() <= line["params"].items()]
     if not lines:
         sys.exit(f"{options.results}: no lines of {wanted}")
     report(lines)

@@ -23,8 +23,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+import kept
+
 ROOT = Path(__file__).resolve().parents[1]
-KEPT = ROOT / "benchmarks/results/env_vs_jaxnav.jsonl"
 JAXMARL = "jaxmarl==0.2.0"
 CORES = 2
 SCANNED = 8  # JaxNav steps in one call
@@ -205,14 +206,8 @@ def compare(python: Path, envs: int, rounds: int, seconds: float) -> dict[str, A
         "params": {"task": "jaxnav", "beams": 200, "envs": envs, "device": "cpu", "threads": CORES},
         "rounds": rounds,
         "load": round(os.getloadavg()[0], 1),
-        "revision": revision(),
+        "revision": kept.revision(),
     } | {name: round(value, 1) for name, value in median.items()}
-
-
-def revision() -> str:
-    """Return the commit, marked where the tree differs from it."""
-    describe = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(describe, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def main() -> None:
@@ -232,10 +227,10 @@ def main() -> None:
         parser.error("--venv DIR: say where JaxNav's virtual environment is, or is to be made")
     lines = []
     for envs in options.envs:
-        lines.append(json.dumps(compare(their_python(options.venv), envs, options.rounds, options.seconds)))
-        print(lines[-1], flush=True)
+        lines.append(compare(their_python(options.venv), envs, options.rounds, options.seconds))
+        print(json.dumps(lines[-1]), flush=True)
     if options.keep:
-        KEPT.write_text("".join(line + "\n" for line in lines))
+        kept.write(kept.RESULTS / "env_vs_jaxnav.jsonl", lines)
 
 
 if __name__ == "__main__":

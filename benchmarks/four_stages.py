@@ -1,4 +1,4 @@
-"""From nothing to the last gate: trains a config with several seeds, scores each policy on test levels.
+"""From nothing to the last gate: trains a config with several seeds, scores each policy on every stage.
 
     python benchmarks/four_stages.py configs/default.yaml --seeds 0 1 2
     python benchmarks/four_stages.py configs/depot.yaml --map PATH/depot.yaml
@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -20,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import kept
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,12 +28,6 @@ def headway(*arguments: str) -> str:
     """Run the command and return what it printed; its own messages pass through."""
     command = [sys.executable, "-m", "headway", *arguments]
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def revision() -> str:
-    """Return the commit, marked where the tree differs from it."""
-    describe = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(describe, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def stage_seconds(metrics: Path) -> dict[str, float]:
@@ -47,11 +40,15 @@ def stage_seconds(metrics: Path) -> dict[str, float]:
     return {stage: round(seconds, 1) for stage, seconds in spent.items()}
 
 
+def stages(spec: str) -> list[str]:
+    """Return the names of the stages."""
+    return [s["name"] for s in yaml.safe_load((ROOT / spec).read_text())["spec"]["train"]["curriculum"]["stages"]]
+
+
 def on_map(spec: str, path: Path) -> list[str]:
     """Return the changes that put every stage on the map."""
-    stages = yaml.safe_load((ROOT / spec).read_text())["spec"]["train"]["curriculum"]["stages"]
     field = "train.curriculum.stages[{}].levels.world.map.yaml={}"
-    return [field.format(number, path.resolve()) for number in range(len(stages))]
+    return [field.format(number, path.resolve()) for number in range(len(stages(spec)))]
 
 
 def measure(spec: str, seed: int, sets: list[str], levels: int, map_name: str) -> dict:
@@ -63,10 +60,13 @@ def measure(spec: str, seed: int, sets: list[str], levels: int, map_name: str) -
         started = time.monotonic()
         print(headway("run", spec, "--out", str(out), "--plain", *options), file=sys.stderr)
         seconds = time.monotonic() - started
-        answer = json.loads(headway("eval", str(out), "--levels", str(levels), "--json"))
+        status = yaml.safe_load((out / "trainingrun.yaml").read_text())["status"]
+        answers = [
+            json.loads(headway("eval", str(out), "--stage", stage, "--levels", str(levels), "--json"))
+            for stage in stages(spec)
+        ]
         rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         speed = statistics.median(row["time/steps_per_s"] for row in rows)
-        status = yaml.safe_load((out / "trainingrun.yaml").read_text())["status"]
         return {
             "name": "train_to_last_gate",
             "value": round(seconds, 1),
@@ -75,19 +75,17 @@ def measure(spec: str, seed: int, sets: list[str], levels: int, map_name: str) -
                 "spec": spec,
                 "seed": seed,
                 "map": map_name,
-                "cores": os.cpu_count(),
                 "device": "cpu",
-                "machine": platform.machine(),
+                **kept.machine(),
             },
             "curriculum": status["progress"]["curriculum"],
             "steps": rows[-1]["step"],
             "median_steps_per_s": round(speed),
             "seconds_by_stage": stage_seconds(out / "metrics.jsonl"),
-            "stage": answer["stage"],
-            "split": answer["split"],
+            "split": answers[0]["split"],
             "levels": levels,
-            "scores": answer["scores"],
-            "revision": revision(),
+            "scores": {answer["stage"]: answer["scores"] for answer in answers},
+            "revision": kept.revision(),
         }
 
 
@@ -100,9 +98,8 @@ def main() -> None:
     parser.add_argument("--levels", type=int, default=1000)
     parser.add_argument("--keep", action="store_true", help="write the lines to benchmarks/results/")
     options = parser.parse_args()
-    kept = ROOT / "benchmarks/results" / f"four_stages-{Path(options.spec).stem}.jsonl"
-    lines = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
-    there = {line["params"]["seed"] for line in lines if line["revision"] == revision()}
+    path = kept.RESULTS / f"four_stages-{Path(options.spec).stem}.jsonl"
+    there = {line["params"]["seed"] for line in kept.read(path) if line["revision"] == kept.revision()}
     sets = on_map(options.spec, options.map) if options.map else []
     map_name = options.map.stem if options.map else ""
     for seed in options.seeds:
@@ -111,9 +108,7 @@ def main() -> None:
         line = measure(options.spec, seed, sets, options.levels, map_name)
         print(json.dumps(line), flush=True)
         if options.keep:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with kept.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            kept.append(path, line)
 
 
 if __name__ == "__main__":

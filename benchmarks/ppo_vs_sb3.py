@@ -15,7 +15,6 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import kept
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVS, STEPS, MINIBATCH, EPOCHS, HIDDEN = 512, 32, 4096, 3, [128, 128]
@@ -122,14 +123,11 @@ def run(name: str, updates: int) -> float:
 
 def lines(rates: dict[str, list[float]]) -> list[dict[str, Any]]:
     """One line a contestant, and one a ratio: the median of the ratios of runs that followed one another."""
-    describe = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    revision = subprocess.run(describe, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     params = {
         "envs": ENVS, "rollout_steps": STEPS, "minibatch": MINIBATCH, "epochs": EPOCHS, "hidden": HIDDEN,
-        "subprocesses": SUBPROCESSES, "cores": os.cpu_count(), "device": "cpu", "machine": platform.machine(),
-        "repeats": len(rates["headway"]),
+        "subprocesses": SUBPROCESSES, "device": "cpu", "repeats": len(rates["headway"]), **kept.machine(),
     }  # fmt: skip
-    about = {"params": params, "revision": revision}
+    about = {"params": params, "revision": kept.revision()}
     out = [
         {"name": f"ppo_{name}", "value": round(statistics.median(values)), "unit": "steps/s", **about}
         for name, values in rates.items()
@@ -157,10 +155,10 @@ def main() -> None:
         for name in CONTESTANTS:
             rates[name].append(run(name, options.updates))
             print(f"{name}: {rates[name][-1]:,.0f} steps/s", file=sys.stderr, flush=True)
-    text = "".join(json.dumps(line) + "\n" for line in lines(rates))
-    print(text, end="")
+    found = lines(rates)
+    print(*map(json.dumps, found), sep="\n")
     if options.keep:
-        (ROOT / "benchmarks/results/ppo_vs_sb3.jsonl").write_text(text)
+        kept.write(kept.RESULTS / "ppo_vs_sb3.jsonl", found)
 
 
 if __name__ == "__main__":
