@@ -1,7 +1,8 @@
 """headway/IrSim-v0: the levels of headway/Nav-v0 driven in ir-sim (2.12), a second simulator that nobody here wrote.
 
-Its kinematics, its lidar, its collisions and its arrival; our levels, action and observation layout. So a policy that
+Its kinematics, its lidar, its collisions and its arrival; our levels, action, observation and reward. So a policy that
 was trained in ours can be tried there: what it loses is what it learned about our simulator and not about the task.
+People choose where to walk as they do in ours; ir-sim moves them, sees them and looks who is hit.
 """
 
 from __future__ import annotations
@@ -9,28 +10,40 @@ from __future__ import annotations
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import gymnasium
 import numpy as np
+import shapely
 import yaml
 from headway_api.nav_spec import Levels, NavEnv
 from numpy.typing import NDArray
+from pydantic.alias_generators import to_camel
 
+from headway.envs.foreign.irsim_world import world_of
+from headway.envs.foreign.walkers import Walkers
 from headway.envs.nav.gym_env import NavGymEnv, Observation
-from headway.envs.nav.vector import Level
 
 SUBSTEP_SECONDS = 0.05  # ir-sim integrates by Euler's method
+EXACT: Final = ("scan_noise_meters", "scan_dropout", "latency_steps", "slip", "dynamics")  # must be 0
 
 
 class IrSimEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
-    """One robot in ir-sim. Action, observation and `info` as of headway/Nav-v0; of the reward, all but proximity."""
+    """One robot in ir-sim. Action, observation, reward and `info` as of headway/Nav-v0."""
 
-    def __init__(self, nav: dict[str, Any] | None = None, levels: dict[str, Any] | None = None) -> None:
-        """`nav` and `levels` as of headway/Nav-v0. Raises ValueError for what ir-sim is not given here."""
-        self._nav = NavEnv.model_validate(nav or {})
-        _refuse(self._nav, Levels.model_validate(levels) if levels else None)
-        self._ours = NavGymEnv(nav, levels)
+    def __init__(
+        self,
+        nav: dict[str, Any] | NavEnv | None = None,
+        levels: dict[str, Any] | Levels | None = None,
+        split: str = "train",
+        preset: str | None = None,
+    ) -> None:
+        """Take the arguments of headway/Nav-v0. Raises ValueError for what ir-sim is not given here."""
+        self._ours = NavGymEnv(nav, levels, split, preset=preset)
+        spec = self._ours.train_spec
+        assert spec.env.nav is not None and spec.curriculum.stages[0].levels is not None
+        self._nav = spec.env.nav
+        _refuse(self._nav, spec.curriculum.stages[0].levels)
         self.observation_space, self.action_space = self._ours.observation_space, self._ours.action_space
         self._substeps = max(1, round(self._nav.step_seconds / SUBSTEP_SECONDS))
         self._simulator: Any = None
@@ -48,6 +61,10 @@ class IrSimEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             yaml.safe_dump(world_of(self._level, self._nav, self._nav.step_seconds / self._substeps), file)
             file.flush()
             self._simulator = irsim.make(str(Path(file.name)), headless=True, log_level="ERROR")
+        self._walkers = Walkers(self._ours.vector)
+        people = len(self._level.people)
+        self._people = self._simulator.obstacle_list[:people]
+        self._standing = shapely.STRtree([one.geometry for one in self._simulator.obstacle_list[people:]])
         self._steps = 0
         self._scans = np.tile(self._scan(), (self._nav.scan_stack, 1))
         self._distance = self._goal_distance()
@@ -58,24 +75,44 @@ class IrSimEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         robot, limits = self._simulator.robot, self._nav.robot
         share = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
         speed = limits.min_speed + (share[0] + 1.0) / 2.0 * (limits.max_speed - limits.min_speed)
+        walks = self._walkers.velocities([*robot.state[:3, 0], *robot.velocity[:2, 0]])
+        commands = [np.array([speed, share[1] * limits.max_turn_rate]), *walks]
         for _ in range(self._substeps):
-            self._simulator.step(np.array([[speed], [share[1] * limits.max_turn_rate]]))
+            self._simulator.step([command[:, None] for command in commands], list(range(len(commands))))
             if robot.collision_flag or robot.arrive_flag:
                 break
         self._steps += 1
         self._scans = np.vstack((self._scan(), self._scans[:-1]))
         collision = bool(robot.collision_flag)
         success = bool(robot.arrive_flag) and not collision
-        terms, before = self._nav.reward, self._distance
-        self._distance = self._goal_distance()
-        reward = terms.step + terms.progress * (before - self._distance)
-        reward += terms.goal * success + terms.collision * collision
+        reward = self._reward(share, success, collision)
         truncated = not success and not collision and self._steps >= self._nav.max_steps
         info = {"is_success": success, "is_collision": collision}
         return self._observation(), reward, success or collision, truncated, info
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _reward(self, action: NDArray[np.float64], success: bool, collision: bool) -> float:
+        """Every term of `spec.train.env.nav.reward`."""
+        terms, robot, before = self._nav.reward, self._simulator.robot, self._distance
+        self._distance = self._goal_distance()
+        reward = terms.step + terms.progress * (before - self._distance)
+        reward += terms.goal * success + terms.collision * collision
+        free = 0.0 if collision else self._free(robot.geometry, terms.proximity_meters)
+        reward += terms.proximity * max(1.0 - free / terms.proximity_meters, 0.0)
+        centre = shapely.Point(robot.state[:2, 0])
+        reward += terms.near * (self._free(centre, 1.01 * terms.near_meters) <= terms.near_meters)
+        if self._steps > 1:
+            reward += terms.smoothness * float(np.square(action - self._action).sum())
+        self._action = action
+        return float(reward)
+
+    def _free(self, body: Any, reach: float) -> float:
+        """Distance in metres from a shape to the nearest obstacle or person; at least `reach` where none is nearer."""
+        _, apart = self._standing.query_nearest(body, max_distance=reach, return_distance=True)
+        people = shapely.distance(body, [person.geometry for person in self._people])
+        return float(min(np.min(apart, initial=reach), np.min(people, initial=reach)))
 
     def _scan(self) -> NDArray[np.float64]:
         """Distances of our beams, right to left; ir-sim's full circle repeats its first beam at the end."""
@@ -96,58 +133,11 @@ class IrSimEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         }
 
 
-def world_of(level: Level, nav: NavEnv, step_seconds: float) -> dict[str, Any]:
-    """Return a level as ir-sim's world file."""
-    height, width = (side * level.cell for side in level.occupied.shape)
-    full = nav.lidar.field_of_view_degrees == 360.0
-    lidar = {
-        "type": "lidar2d", "range_min": 0.0, "range_max": nav.lidar.range_meters,
-        "angle_range": math.radians(nav.lidar.field_of_view_degrees), "number": nav.lidar.beams + full,
-    }  # fmt: skip
-    limits, disc, box = nav.robot, nav.robot.footprint.disc, nav.robot.footprint.rectangle
-    robot = {
-        "kinematics": {"name": "diff"}, "sensors": [lidar],
-        "shape": {"name": "circle", "radius": disc.radius_meters} if disc
-        else {"name": "rectangle", "length": box.length_meters, "width": box.width_meters},
-        "state": list(level.robot), "goal": [*level.goal, 0.0], "goal_threshold": level.goal_radius,
-        "vel_min": [limits.min_speed, -limits.max_turn_rate], "vel_max": [limits.max_speed, limits.max_turn_rate],
-        "acce": [limits.max_acceleration, limits.max_turn_acceleration],
-    }  # fmt: skip
-    return {
-        "world": {
-            "height": height, "width": width, "offset": list(level.origin), "step_time": step_seconds,
-            "sample_time": step_seconds, "collision_mode": "stop",
-        },
-        "robot": [robot],
-        "obstacle": [_box(level, *rectangle) for rectangle in rectangles(level.occupied)],
-    }  # fmt: skip
-
-
-def rectangles(occupied: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
-    """Cover the occupied cells with rectangles (row, column, rows, columns) that do not overlap: few, not fewest."""
-    left = occupied.copy()
-    found = []
-    for y, x in zip(*np.nonzero(occupied), strict=True):
-        if not left[y, x]:
-            continue
-        across = int(np.argmin(np.append(left[y, x:], False)))
-        along = int(np.argmin(np.append(left[y:, x : x + across].all(axis=1), False)))
-        left[y : y + along, x : x + across] = False
-        found.append((int(y), int(x), along, across))
-    return found
-
-
-def _box(level: Level, y: int, x: int, along: int, across: int) -> dict[str, Any]:
-    centre = [level.origin[0] + (x + across / 2) * level.cell, level.origin[1] + (y + along / 2) * level.cell, 0.0]
-    return {"shape": {"name": "rectangle", "length": across * level.cell, "width": along * level.cell}, "state": centre}
-
-
-def _refuse(nav: NavEnv, levels: Levels | None) -> None:
+def _refuse(nav: NavEnv, levels: Levels) -> None:
     if nav.actions.discrete is not None:
         raise ValueError("nav.actions.discrete: ir-sim is driven by continuous actions here")
-    if levels is not None and (levels.people or levels.robots):
-        raise ValueError("levels.people and levels.robots must be 0: nobody else walks or drives in ir-sim here")
-    if levels is not None and not (
-        levels.world.empty or levels.world.clutter or levels.world.cells or levels.world.map
-    ):
-        raise ValueError("levels.world: ir-sim is given worlds of cells only: empty, clutter, cells or map")
+    if levels.robots:
+        raise ValueError("levels.robots must be 0: no other robot drives in ir-sim here")
+    if noisy := [name for name in EXACT if getattr(nav.randomization, name)]:
+        names = ", ".join(to_camel(name) for name in noisy)
+        raise ValueError(f"nav.randomization: ir-sim's robot and lidar are exact here: set {names} to 0")

@@ -127,6 +127,11 @@ class NavGymEnv(gymnasium.Env[Observation, NDArray[np.float32] | np.int64]):
             return None
         return np.asarray(render(self._vector.level(0), self._trail))
 
+    @property
+    def vector(self) -> NavVectorEnv:
+        """The vector environment behind it, of one."""
+        return self._vector
+
     def level(self) -> Level:
         """What the robot drives in at this moment."""
         return self._vector.level(0)
