@@ -1,6 +1,5 @@
 """The kernel on a GPU. Without one: the simulator's warps do what the CPU does, and the compiler accepts every line."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from headway.envs.nav.vector import NavVectorEnv
 
 TESTS = Path(__file__).parents[2]
 LEVELS = {"world": {"clutter": {"sizeMeters": 6.0, "fill": 0.1, "walls": 1}}, "people": 2, "minGoalMeters": 1.0}
-HAS_COMPILER = importlib.util.find_spec("numba_cuda") is not None
 
 
 @pytest.mark.slow
@@ -29,9 +27,8 @@ def test_warps_of_the_simulator_do_what_the_cpu_does():
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not HAS_COMPILER, reason="NOT COMPILED FOR A GPU: no numba-cuda: pip install 'headway[cuda]'")
-@pytest.mark.parametrize("capability", [(8, 0), (9, 0)])
-def test_the_kernel_compiles_for_a_gpu_without_a_driver(make_spec, monkeypatch, capability):
+def test_the_kernel_compiles_for_a_gpu_without_a_driver(make_spec, monkeypatch):
+    capability = (9, 0)
     from headway.envs.nav.cuda import run_lane
     from numba import cuda
     from numba.cuda import dispatcher
@@ -42,5 +39,5 @@ def test_the_kernel_compiles_for_a_gpu_without_a_driver(make_spec, monkeypatch, 
     action = (np.zeros((1, 2), np.float32),)
     given = (numba.int64, typeof(env.params), typeof(env.arrays), typeof(action), numba.int64)
     ptx, _ = cuda.compile_ptx(run_lane.py_func, numba.void(*given), cc=capability)
-    assert f".target sm_{capability[0]}{capability[1]}" in ptx
+    assert ".target sm_90" in ptx
     assert ".visible .entry" in ptx

@@ -80,6 +80,6 @@ def build_clutter(world, stage, key, attempt, easing):
         else:
             covered += place_rectangle(grid, height, width, x, y, ONE, 1 + 2 * size)
     walls = int(f32(stage.count) * easing + f32(0.5))
-    gap_cells = math.ceil((2 * stage.fit) / stage.cell) + 2
+    gap_cells = np.int64(math.ceil((2 * stage.fit) / stage.cell)) + 2
     for k in range(2 * walls):
         place_wall(grid, height, width, gap_cells, key, attempt, k % walls, k >= walls)

@@ -181,7 +181,7 @@ def move_along(me, world, stage, seconds):
     """
     fit = (RADIUS + BERTH) / stage.cell
     length = f32(math.sqrt(me[a.PERSON_VX] * me[a.PERSON_VX] + me[a.PERSON_VY] * me[a.PERSON_VY])) * seconds
-    moves = max(1, math.ceil(length / LONGEST_MOVE))
+    moves = max(1, np.int64(math.ceil(length / LONGEST_MOVE)))
     for _ in range(moves):
         mx = me[a.PERSON_VX] * seconds / f32(moves)
         my = me[a.PERSON_VY] * seconds / f32(moves)

@@ -29,6 +29,17 @@ def _push(stack, top, x, y, across, along):
 
 
 @kernel
+def _note_door(doors, ends, upright, at, gap, door):
+    """Note a door of the wall at `at` with its aprons, below `ends`; returns the new end of `doors`."""
+    ends -= 4
+    if upright:
+        _push(doors, ends, at - APRON, gap, 2 * APRON + 1, door)
+    else:
+        _push(doors, ends, gap, at - APRON, door, 2 * APRON + 1)
+    return ends
+
+
+@kernel
 def _build_wall(world, doors, ends, upright, at, first, length, door, key, attempt, draw):
     """Build a wall of one cell with a door; notes the door, with its aprons, from the end of `doors` on downwards."""
     door = min(door, length)
@@ -39,12 +50,7 @@ def _build_wall(world, doors, ends, upright, at, first, length, door, key, attem
                 world.grid[k, at] = OBSTACLE
             else:
                 world.grid[at, k] = OBSTACLE
-    ends -= 4
-    if upright:
-        _push(doors, ends, at - APRON, gap, 2 * APRON + 1, door)
-    else:
-        _push(doors, ends, gap, at - APRON, door, 2 * APRON + 1)
-    return ends
+    return _note_door(doors, ends, upright, at, gap, door)
 
 
 @kernel
@@ -57,12 +63,7 @@ def _carve(world, doors, ends, upright, at, first, length, door, key, attempt, d
             world.grid[k, at] = FREE
         else:
             world.grid[at, k] = FREE
-    ends -= 4
-    if upright:
-        _push(doors, ends, at - APRON, gap, 2 * APRON + 1, door)
-    else:
-        _push(doors, ends, gap, at - APRON, door, 2 * APRON + 1)
-    return ends
+    return _note_door(doors, ends, upright, at, gap, door)
 
 
 @kernel
@@ -80,7 +81,7 @@ def _stands(grid, upright, at, before, behind):
 def _divide(world, stack, top, ends, stage, key, attempt):
     """Divide the rectangles on the stack until no side is long enough for two rooms. Returns the end of the doors."""
     room = int(stage.small / stage.cell)
-    door = math.ceil(stage.large / stage.cell)
+    door = np.int64(math.ceil(stage.large / stage.cell))
     draw = FIRST_DRAW + 100
     while top > 0:
         top -= 4
@@ -118,7 +119,7 @@ def _corridor(world, stack, ends, stage, key, attempt):
     side = np.int64(stage.width) - 2
     u0, u1, u2, _ = uniforms(key, LAYOUT, attempt, FIRST_DRAW)
     upright = u0 < f32(0.5)
-    door = math.ceil(stage.large / stage.cell)
+    door = np.int64(math.ceil(stage.large / stage.cell))
     wide = door + 2 + int(u1 * f32(4.0))
     room = int(stage.small / stage.cell)
     spare = side - wide - 2 - 2 * room
@@ -186,7 +187,7 @@ def _furnish(world, doors, ends, stage, key, attempt, wanted):
             covered += place_rectangle(world.grid, np.int64(height), np.int64(width), x, y, across, along)
         else:  # a table or a desk, with a cell free on all sides
             reach = (f32(0.25) + f32(0.3) * v0) / stage.cell
-            box = math.ceil(reach) + 1
+            box = np.int64(math.ceil(reach)) + 1
             if not _is_free(world.grid, doors, ends, x - box, y - box, 2 * box + 1, 2 * box + 1):
                 continue
             if u3 < f32(0.5):
