@@ -115,6 +115,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     )
     env.add_argument("--envs", metavar="N", type=int, nargs="+", help="environments (default: 1024, or the file's)")
     env.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: all cores that it may use)")
+    env.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where all of it runs (default: cpu)")
     env.add_argument("--seconds", metavar="S", type=float, default=5.0, help="for each measurement (default: 5)")
     env.add_argument("--json", action="store_true", help="one JSON object a line, as off a terminal, not a table")
     env.set_defaults(command=_bench_env)

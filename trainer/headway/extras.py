@@ -10,6 +10,7 @@ from headway.errors import UserError
 EXTRAS: dict[str, tuple[str, ...]] = {
     "trainer": ("torch", "numpy", "numba", "safetensors", "gymnasium", "PIL", "rich", "tensorboard"),
     "gym": ("Box2D", "gymnasium_robotics", "mujoco", "highway_env", "minigrid", "irsim"),
+    "cuda": ("numba_cuda",),
     "operator": ("kopf", "kubernetes", "aiohttp", "prometheus_client", "cryptography"),
 }
 

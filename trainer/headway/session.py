@@ -59,8 +59,10 @@ class Session:
         self.run = run
         self.group = group
         num_envs = spec.num_envs // group.world_size
-        self.env = registry.make_vector_env(spec, num_envs, offset=group.rank * num_envs, threads=run.threads)
         device = torch.device(run.device)
+        self.env = registry.make_vector_env(
+            spec, num_envs, offset=group.rank * num_envs, threads=run.threads, device=run.device
+        )
         self.algorithm = build_algorithm(
             spec, self.env.layout, self.env.actions, group, device, run.threads, self.env.expert
         )

@@ -19,7 +19,7 @@ DEFAULT = str(Path(__file__).parents[3] / "configs" / "default.yaml")
 def line_env(monkeypatch):
     made = []
 
-    def make(spec, num_envs, offset=0, threads=1):
+    def make(spec, num_envs, offset=0, threads=1, device="cpu"):
         made.append(LineEnv(num_envs, offset, spec.seed))
         return made[-1]
 
@@ -79,6 +79,12 @@ def test_each_line_is_an_object_with_name_value_unit_and_params(capfd):
 def test_what_cannot_be_measured_is_named(capsys, arguments, message):
     assert main(["bench", "env", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_named(capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["bench", "env", "--device", "cuda"]) == 2
+    assert "--device cuda: torch finds no GPU here" in capsys.readouterr().err
 
 
 def test_a_number_of_environments_that_the_file_cannot_have_is_named():

@@ -26,6 +26,15 @@ def test_without_a_writable_folder_kernels_are_compiled_in_memory(tmp_path, fold
     assert jit.kernel(lambda x: x + 1)(2) == 3
 
 
+def test_what_only_kernels_call_is_not_compiled_on_its_own():
+    inner = jit.kernel(lambda x: x + 1)
+    outer = jit.kernel(lambda x: 2 * inner(x))
+    assert outer(2) == 6
+    assert not inner.overloads
+    assert inner(2) == 3
+    assert inner.overloads
+
+
 def test_any_changed_source_is_another_folder(tmp_path, folder_of, monkeypatch):
     for name in ("jit.py", "grid.py"):
         (tmp_path / name).write_text("one")

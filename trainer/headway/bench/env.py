@@ -37,23 +37,23 @@ class Learning:
     env_share: float  # of the time of collecting and learning, what the environment and its features take
 
 
-def env_only(spec: TrainSpec, threads: int, seconds: float) -> float:
+def env_only(spec: TrainSpec, threads: int, seconds: float, device: str = "cpu") -> float:
     """Return environment steps a second with random actions: the median of five stretches, `seconds` in all."""
-    env = registry.make_vector_env(spec, spec.num_envs, threads=threads)
+    env = registry.make_vector_env(spec, spec.num_envs, threads=threads, device=device)
     env.set_stage(len(spec.curriculum.stages) - 1)
-    actions = random_actions(env)
+    actions = [action.to(device) for action in random_actions(env)]
     env.reset()
     for action in actions:  # compiles, fills caches, lets episodes drift apart
         env.step(action)
     return statistics.median(_rate(env, actions, seconds / REPEATS) for _ in range(REPEATS))
 
 
-def learning(spec: TrainSpec, threads: int, seconds: float) -> Learning:
+def learning(spec: TrainSpec, threads: int, seconds: float, device: str = "cpu") -> Learning:
     """Train for `seconds` after a first update, and at least for three updates."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder, join(0, 1, SILENCE_S) as group:
         out = Path(folder)
-        run = RunContext("bench", "bench", "bench", 1, out, out / "checkpoints", threads=threads)
+        run = RunContext("bench", "bench", "bench", 1, out, out / "checkpoints", threads=threads, device=device)
         session = Session(spec, run, group)
         session.env = clock = TimedEnv(session.env)  # type: ignore[assignment]
         session.begin()

@@ -28,6 +28,7 @@ def bench_env(options: Namespace, console: Console) -> int:
     """Print the environment's steps a second. Raises UserError for what cannot be measured."""
     envs = _checked(options)
     require("trainer")
+    _check_device(options.device)
     threads = options.threads or available_cores()
     chosen = dict.fromkeys(THREAD_VARIABLES, str(threads)) if options.threads else {}
     os.environ.update(thread_environment(os.environ, 1, threads) | chosen | numba_cache(os.environ))
@@ -38,7 +39,7 @@ def bench_env(options: Namespace, console: Console) -> int:
     table = _table(options.task, threads)
     for spec in specs:
         lines = []
-        for line in _measure(spec, Path(options.task).stem, threads, options.seconds, console):
+        for line in _measure(spec, options, threads, console):
             lines.append(line)
             if as_json:
                 print(json.dumps(line), flush=True)
@@ -61,20 +62,32 @@ def _checked(options: Namespace) -> list[int]:
     return options.envs or [0 if own_number else 1024]
 
 
-def _measure(spec: TrainSpec, task: str, threads: int, seconds: float, console: Console) -> Iterator[Line]:
+def _measure(spec: TrainSpec, options: Namespace, threads: int, console: Console) -> Iterator[Line]:
     """Yield one line each for the environment alone, with a policy that acts, and with one that learns."""
     from headway.bench.env import env_only, learning
     from headway.envs import registry
 
     beams = registry.make_vector_env(spec, 1).layout.beams
-    params = {"task": task, "beams": beams, "envs": spec.num_envs, "device": "cpu", "threads": threads}
+    task, seconds, device = Path(options.task).stem, options.seconds, options.device
+    params = {"task": task, "beams": beams, "envs": spec.num_envs, "device": device, "threads": threads}
     learner = params | {"algo": spec.algo.chosen()[0], "network": spec.network.chosen()[0], "processes": 1}
     with console.status(f"{count(spec.num_envs)} environments: alone"):
-        yield _line("env_steps", env_only(spec, threads, seconds), params)
+        yield _line("env_steps", env_only(spec, threads, seconds, device), params)
     with console.status(f"{count(spec.num_envs)} environments: with a policy that learns"):
-        found = learning(spec, threads, seconds)
+        found = learning(spec, threads, seconds, device)
     yield _line("env_inference_steps", found.with_inference, learner)
     yield _line("train_steps", found.with_training, learner) | {"env_share": round(found.env_share, 3)}
+
+
+def _check_device(device: str) -> None:
+    """Raise UserError where there is no GPU, or nothing that compiles the environment for one."""
+    if device == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(f"--device {device}: torch finds no GPU here: `headway info` says what it finds")
+    require("cuda")
 
 
 def _line(name: str, value: float, params: Line) -> Line:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 
 
 @cache
@@ -54,6 +56,32 @@ def _numba_cache(folder: str) -> Iterator[None]:
         numba.config.CACHE_DIR = before
 
 
+class _Part(JITCodeLibrary):
+    """Code of a function that others call: not optimised, and no machine code made of it by itself."""
+
+    def finalize(self) -> None:
+        """Collect the code of what this function calls."""
+        for library in dict.fromkeys(self._linking_libraries):
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalized = True
+
+
+class _PartCompiler(Compiler):
+    """numba's compiler for functions that others call: they cannot be called from Python."""
+
+    def define_pipelines(self) -> list[Any]:
+        """As for any function, into a `_Part`."""
+        state = self.state
+        state.flags.no_compile = state.flags.no_cpython_wrapper = state.flags.no_cfunc_wrapper = True
+        state.library = _Part(state.targetctx.codegen(), state.func_id.func_qualname)
+        return super().define_pipelines()
+
+    def _compile_core(self) -> Any:
+        found = super()._compile_core()._replace(entry_point=[].append)  # a name for the code: numba wants a built-in
+        self.state.targetctx.insert_user_function(found.entry_point, found.fndesc, [found.library])
+        return found
+
+
 def kernel(function: Callable[..., Any] | None = None, *, allocates: bool = False, **options: bool | str) -> Any:
     """Compile a function of the kernel: `@kernel` or `@kernel(nogil=True)`. Never with fastmath.
 
@@ -62,6 +90,9 @@ def kernel(function: Callable[..., Any] | None = None, *, allocates: bool = Fals
     ones only, or be inlined: its caller would have to give the reference back.
 
     A float divided by 0 is infinite, as on a GPU: a test for it would keep loops from being vectorised.
+
+    numba would optimise each function with all that it calls, and so those at the bottom a dozen times. Here only what
+    Python calls is compiled so; within it a function is a `_Part`, optimised where all parts have come together.
     """
     if function is None:
         return lambda f: kernel(f, allocates=allocates, **options)
@@ -69,4 +100,7 @@ def kernel(function: Callable[..., Any] | None = None, *, allocates: bool = Fals
     counts = allocates or package != Path(__file__).parent  # planners allocate
     folder = cache_folder(package if package.parent == Path(__file__).parents[1] else None)
     with _numba_cache(folder):
-        return numba.njit(cache=bool(folder), error_model="numpy", _nrt=counts, **options)(function)
+        whole = numba.njit(cache=bool(folder), error_model="numpy", _nrt=counts, **options)(function)
+    part = numba.njit(error_model="numpy", _nrt=counts, pipeline_class=_PartCompiler, **options)(function)
+    whole.get_call_template, whole.get_overload = part.get_call_template, part.get_overload
+    return whole

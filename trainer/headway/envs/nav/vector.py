@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headway.envs.nav import arrays as a
+from headway.envs.nav.backend import STATE, make_backend
 from headway.envs.nav.crowd import FAR
 from headway.envs.nav.features import Features
 from headway.envs.nav.foreign import check_values, remember
@@ -22,26 +21,13 @@ from headway.envs.nav.places import NO_ROUTE, add_files
 from headway.envs.nav.planner import shortest_all
 from headway.envs.nav.scenes import build_scenes
 from headway.envs.nav.shapes import outlines
-from headway.envs.nav.step import BEGIN, REBUILD, STEP, run, world_of
+from headway.envs.nav.step import BEGIN, REBUILD, STEP, world_of
 from headway.envs.planners.experts import EXPERTS, Experts
 from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
 from headway.errors import SpecError
 
 # Features [M, F] and where episodes begin, bool [M], to actions: `algos.protocol.Policy`.
 Driver = Callable[[Tensor, Tensor], Tensor]
-NO_ACTION = np.zeros((1, 2), np.float32)
-# What the future depends on. Grids are not in it: they are functions of the level's key and are made again.
-STATE = (
-    "robot",
-    "count",
-    "people",
-    "legs",
-    "last_action",
-    "pending",
-    "others",
-    "trips",
-    "other_observation",
-)  # and this step's observations
 
 
 @dataclass(frozen=True)
@@ -77,9 +63,13 @@ class NavVectorEnv:
         split: str = "train",
         threads: int = 1,
         level_stride: int = 0,
+        device: str = "cpu",
     ) -> None:
         """`level_stride` 0 draws a new level for every episode of every environment; else environment i plays the
         level ids `offset + i`, then every `level_stride`-th after it, so that each id is played once.
+
+        On a `device` of CUDA everything lies and happens there: actions are taken from there, and observations and a
+        step's results lie there, but for `EpisodeEnds`, experts' actions, path lengths and `get_state`.
 
         Raises SpecError where a map cannot be read or a stage has no level with the goal distances that it asks for.
         """
@@ -91,15 +81,18 @@ class NavVectorEnv:
         self.arrays = a.allocate(num_envs, self.nav, scenes)
         add_files(self.arrays, scenes, spec)
         # Two numbers: speed from its least (-1) to its largest (1), turn rate from right (-1) to left (1).
-        self._commands = a.command_table(self.nav)
-        self.actions = ActionSpace(2) if self._commands is None else ActionSpace(len(self._commands), discrete=True)
+        table = a.command_table(self.nav)
+        self.actions = ActionSpace(2) if table is None else ActionSpace(len(table), discrete=True)
+        self._backend = make_backend(self.arrays, threads, device)
+        self._tensors = self._backend.tensors
+        self._device = self._backend.device
+        self._commands = None if table is None else torch.from_numpy(table).to(self._device)
+        self._no_action = torch.zeros(1, 2, device=self._device)
         self._features = Features(self.nav)
         self.layout = self._features.layout
         self._experts = Experts(self.nav, self.arrays)
         self._stage = 0
         self._driver: Driver | None = None
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads)
 
     def reset(self) -> Observation:
         """Begin episode 0 in every environment."""
@@ -107,8 +100,8 @@ class NavVectorEnv:
 
     def reset_to(self, episode: int | NDArray[np.int64]) -> Observation:
         """Begin episode number `episode` in every environment; [N]: each its own."""
-        self.arrays.count[:] = 0
-        self.arrays.count[:, a.EPISODE] = episode
+        self._tensors["count"].zero_()
+        self._tensors["count"][:, a.EPISODE] = torch.as_tensor(episode).to(self._device)
         self._turn_over()
         self._run(BEGIN)
         return self._observation()
@@ -123,36 +116,42 @@ class NavVectorEnv:
 
         Numbers, float [N, 2], are taken in a discrete space too: planners command so.
         """
-        arrays = self.arrays
-        command = self._command(action.detach().numpy())
+        command = self._command(action.detach())
         self._ask_driver()
         self._turn_over()
         self._run(STEP, command)
-        outcome, ended = torch.from_numpy(arrays.outcome.copy()), torch.from_numpy(arrays.ended.copy())
-        terminated, truncated, success, collision = outcome.unbind(1)
+        tensors = self._tensors
+        outcome = tensors["outcome"].clone()
+        terminated, truncated, _, _ = outcome.unbind(1)
         rows = (terminated | truncated).nonzero().squeeze(-1)
-        final = torch.from_numpy(arrays.final_observation[rows.numpy()])
+        final = tensors["final_observation"][rows]
         return Step(
             observation=self._observation(),
-            reward=torch.from_numpy(arrays.reward.copy()),
+            reward=tensors["reward"].clone(),
             terminated=terminated,
             truncated=truncated,
             final_rows=rows,
             final_observation={
                 "observation": final,
                 "achieved_goal": final[:, :2],
-                "desired_goal": torch.from_numpy(arrays.final_goal[rows.numpy()]),
+                "desired_goal": tensors["final_goal"][rows],
             },
-            episodes=EpisodeEnds(
-                ended=terminated | truncated,
-                stage=ended[:, 0],
-                success=success,
-                collision=collision,
-                total_reward=torch.from_numpy(arrays.final_reward.copy()),
-                length=ended[:, 1],
-                level=ended[:, 2:4],
-                slot=ended[:, 4],
-            ),
+            episodes=self._ends(outcome.cpu()),
+        )
+
+    def _ends(self, outcome: Tensor) -> EpisodeEnds:
+        """What ended, on the CPU, where it is counted; `outcome` [N, 4]."""
+        terminated, truncated, success, collision = outcome.unbind(1)
+        ended = self._tensors["ended"].to("cpu", copy=True)
+        return EpisodeEnds(
+            ended=terminated | truncated,
+            stage=ended[:, 0],
+            success=success,
+            collision=collision,
+            total_reward=self._tensors["final_reward"].to("cpu", copy=True),
+            length=ended[:, 1],
+            level=ended[:, 2:4],
+            slot=ended[:, 4],
         )
 
     def drive_others(self, policy: Driver) -> None:
@@ -170,24 +169,26 @@ class NavVectorEnv:
         """Get the other robots' actions for the coming step from the policy that drives them, if one does."""
         if self._driver is None:
             return
-        arrays = self.arrays
-        rows = torch.from_numpy(arrays.other_observation).flatten(0, 1)
-        goal = torch.from_numpy(arrays.others[..., a.GOAL_X : a.GOAL_Y + 1].copy()).flatten(0, 1)
-        begins = torch.from_numpy(arrays.others[..., a.SINCE] == arrays.count[:, None, a.STEP]).flatten()
+        tensors = self._tensors
+        others = tensors["others"]
+        rows = tensors["other_observation"].flatten(0, 1)
+        goal = others[..., a.GOAL_X : a.GOAL_Y + 1].clone().flatten(0, 1)
+        begins = (others[..., a.SINCE] == tensors["count"][:, None, a.STEP]).flatten()
         features = self._features({"observation": rows, "achieved_goal": rows[:, :2], "desired_goal": goal})
         with torch.no_grad():
             action = self._driver(features, begins)
-        arrays.other_action[:] = self._command(action.numpy()).reshape(arrays.other_action.shape)
+        tensors["other_action"].copy_(self._command(action).view_as(tensors["other_action"]))
 
-    def _command(self, action: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Check an action and turn choices into numbers, [N, 2]."""
+    def _command(self, action: Tensor) -> Tensor:
+        """Check an action and turn choices into numbers, float32 [N, 2] on the environment's device."""
+        action = action.to(self._device)
         if self._commands is not None and action.ndim == 1:
-            if len(action) and not (action.min() >= 0 and action.max() < len(self._commands)):
+            if len(action) and not bool(((action >= 0) & (action < len(self._commands))).all()):
                 raise ValueError(f"the action holds a choice that is not among 0 to {len(self._commands) - 1}")
             return self._commands[action]
-        if not np.isfinite(action).all():
+        if not bool(torch.isfinite(action).all()):
             raise ValueError("the action holds a value that is not finite: the policy has diverged")
-        return np.ascontiguousarray(action, dtype=np.float32)
+        return action.to(torch.float32).contiguous()
 
     def set_stage(self, stage: int) -> None:
         """Episodes that begin from now on are of this stage, or replay an earlier one. Raises IndexError.
@@ -207,10 +208,11 @@ class NavVectorEnv:
         """
         if name not in EXPERTS:
             raise SpecError("train.algo.dagger.expert", name, f"this environment has {', '.join(EXPERTS)}")
+        self._backend.fetch()
         action = torch.from_numpy(self._experts.act(name))
         if self._commands is None:
             return action
-        return torch.cdist(action, torch.as_tensor(self._commands)).argmin(1)
+        return torch.cdist(action, self._commands.cpu()).argmin(1)
 
     def remember_levels(self, levels: Tensor, weights: Tensor, share: float) -> None:
         """Let `share` of the fresh episodes of the stage play one of `levels` [R, 2] again, drawn by `weights` [R].
@@ -227,7 +229,7 @@ class NavVectorEnv:
 
     def get_state(self) -> dict[str, Tensor]:
         """Copy of everything that the future depends on; a few hundred bytes an environment."""
-        state = {name: torch.from_numpy(array.copy()) for name, array in self._live().items()}
+        state = {name: tensor.to("cpu", copy=True) for name, tensor in self._live().items()}
         return {**state, "stage": torch.tensor(self._stage)}
 
     def set_state(self, state: dict[str, Tensor]) -> Observation:
@@ -246,16 +248,17 @@ class NavVectorEnv:
             raise ValueError(f"environment state stage: found {int(state['stage'])}: there is no such stage")
         check_values({name: state[name].numpy() for name in self._live()}, self.arrays.scenes, self.params)
         self.set_stage(int(state["stage"]))
-        for name, array in self._live().items():
-            array[:] = state[name].numpy()
+        for name, tensor in self._live().items():
+            tensor.copy_(state[name])
         self._run(REBUILD)
         self._experts.forget()
         return self._observation()
 
     def shortest_path_meters(self, begins: Tensor) -> Tensor:
         """Length of the A* path to the goal's rim where `begins` (bool [N]) is true; float64 [N], 1 mm elsewhere."""
+        self._backend.fetch()
         lengths = np.zeros(self.num_envs, np.float64)
-        shortest_all(self.params, self.arrays, begins.numpy(), lengths)
+        shortest_all(self.params, self.arrays, begins.cpu().numpy(), lengths)
         # The path leads to the goal's centre, the robot need only come within the goal's radius.
         return torch.from_numpy(lengths).sub(self.nav.goal_radius_meters).clamp_min(1e-3)
 
@@ -265,6 +268,7 @@ class NavVectorEnv:
 
     def level(self, i: int) -> Level:
         """What environment i drives in at this moment, for pictures and tests."""
+        self._backend.fetch()
         arrays, robot = self.arrays, self.arrays.robot[i]
         stage = arrays.scenes[arrays.count[i, a.SCENE]]
         people = arrays.people[i, : stage["people"], : a.PERSON_Y + 1]
@@ -287,17 +291,14 @@ class NavVectorEnv:
             others=others[others[:, a.X] > FAR].copy(),
         )
 
-    def _run(self, task: int, action: NDArray[np.float32] = NO_ACTION) -> None:
-        """Do a task of the kernel for all environments, shared among the threads."""
-        work = partial(run, task, self.params, self.arrays, action, self._stage)
-        if self._threads == 1:
-            work(0, self.num_envs)
-        else:  # more pieces than threads, because environments that begin a level take longer
-            bounds = np.linspace(0, self.num_envs, 1 + min(4 * self._threads, self.num_envs), dtype=np.int64).tolist()
-            list(self._pool.map(work, bounds[:-1], bounds[1:]))
-        if self.arrays.failed.any():
-            env = int(self.arrays.failed.argmax())
-            stage = self.spec.curriculum.stages[int(self.arrays.count[env, a.STAGE])]
+    def _run(self, task: int, action: Tensor | None = None) -> None:
+        """Do a task of the kernel for all environments. Raises SpecError where a level cannot be drawn."""
+        given = self._no_action if action is None else action
+        self._backend.run(task, self.params, self.arrays, given, self._stage)
+        failed = self._tensors["failed"]
+        if bool(failed.any()):
+            env = int(failed.int().argmax())
+            stage = self.spec.curriculum.stages[int(self._tensors["count"][env, a.STAGE])]
             if stage.levels.route is not None:
                 raise SpecError(
                     f"train.curriculum.stages[{stage.name}].levels.route",
@@ -311,10 +312,10 @@ class NavVectorEnv:
                 "no connected start and goal that far apart were found in this world: widen the range or the world",
             )
 
-    def _live(self) -> dict[str, NDArray[np.generic]]:
-        """The arrays that the future depends on, by name."""
-        arrays = {name: getattr(self.arrays, name) for name in STATE}
-        return {**arrays, "observation": self.arrays.observation[self.arrays.now[0]]}
+    def _live(self) -> dict[str, Tensor]:
+        """The arrays that the future depends on, by name, in the kernel's memory."""
+        tensors = {name: self._tensors[name] for name in STATE}
+        return {**tensors, "observation": self._tensors["observation"][self.arrays.now[0]]}
 
     def _turn_over(self) -> None:
         """Let the next observations go to the other buffer."""
@@ -322,6 +323,6 @@ class NavVectorEnv:
 
     def _observation(self) -> Observation:
         """This step's observations: the rows themselves, which the step after the next overwrites."""
-        rows = torch.from_numpy(self.arrays.observation[self.arrays.now[0]])
-        goal = self.arrays.robot[:, a.GOAL_X : a.GOAL_Y + 1].copy()
-        return {"observation": rows, "achieved_goal": rows[:, :2], "desired_goal": torch.from_numpy(goal)}
+        rows = self._tensors["observation"][self.arrays.now[0]]
+        goal = self._tensors["robot"][:, a.GOAL_X : a.GOAL_Y + 1].clone()
+        return {"observation": rows, "achieved_goal": rows[:, :2], "desired_goal": goal}
