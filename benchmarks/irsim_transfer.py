@@ -83,7 +83,9 @@ def measure(stage: str, levels: Levels, nav: NavEnv, drivers: dict[str, Driver],
             began, results = time.process_time(), []
             for level in range(count):
                 results.append(play(env, driver, level, nav.step_seconds))
-                print(f"\r{stage}, {driver_name} in {simulator}: {level + 1}/{count}", end="", file=sys.stderr)
+                print(
+                    f"\r{stage}, {driver_name} in {simulator}: {level + 1}/{count}", end="", file=sys.stderr, flush=True
+                )
             outcomes, seconds = (np.array(column) for column in zip(*results, strict=True))
             found[driver_name, simulator] = outcomes
             line = {"name": "irsim_transfer", "value": float((outcomes == 0).mean()), "unit": "success rate"}

@@ -61,6 +61,7 @@ class IrSimEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             yaml.safe_dump(world_of(self._level, self._nav, self._nav.step_seconds / self._substeps), file)
             file.flush()
             self._simulator = irsim.make(str(Path(file.name)), headless=True, log_level="ERROR")
+        self._simulator.robot.sensors.clear()  # it would look after every substep: `_scan` does where it is read
         self._walkers = Walkers(self._ours.vector)
         people = len(self._level.people)
         self._people = self._simulator.obstacle_list[:people]
@@ -116,7 +117,9 @@ class IrSimEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def _scan(self) -> NDArray[np.float64]:
         """Distances of our beams, right to left; ir-sim's full circle repeats its first beam at the end."""
-        return np.array(self._simulator.get_lidar_scan()["ranges"], np.float64)[: self._nav.lidar.beams]
+        robot = self._simulator.robot
+        robot.lidar.step(robot.state[:3])
+        return np.array(robot.lidar.range_data[: self._nav.lidar.beams], np.float64)
 
     def _goal_distance(self) -> float:
         x, y = self._simulator.robot.state[:2, 0]
