@@ -3,8 +3,9 @@
     python benchmarks/foreign_workers.py [--envs 32] [--repeats 7] [--keep]
 
 Random actions, whole steps with resets in the same step, the same environments, one after the other in turns. Ours step
-`envs` environments in as many processes as there are cores; Gymnasium's has a process for each environment. The ratio
-is the median of the repeats' ratios. Prints one JSON object an environment.
+`envs` environments in as many processes as there are cores; Gymnasium's has a process for each environment. Ratios are
+medians of the repeats': `value` of steps by the clock, `per_cpu_second` of steps by the processor time of all processes.
+On a machine with other work only the second means something: there, many processes get more of it than few.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import gymnasium
 import kept
@@ -49,13 +50,23 @@ def theirs(name: str, envs: int) -> tuple[Callable[[], object], Callable[[], Non
     return (lambda: env.step(env.action_space.sample())), env.close
 
 
-def rate(step: Callable[[], object], envs: int, seconds: float) -> float:
-    """Step for at least so long; environment steps a second."""
-    began, steps = time.perf_counter(), 0
+def cpu_seconds() -> float:
+    """Processor time that this process and its children have used."""
+    children = {pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+    ticks = 0
+    for pid in children:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # utime and stime
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def rate(step: Callable[[], object], envs: int, seconds: float) -> tuple[float, float]:
+    """Step for at least so long; environment steps a second, and a second of processor time."""
+    cpu, began, steps = cpu_seconds(), time.perf_counter(), 0
     while (spent := time.perf_counter() - began) < seconds:
         step()
         steps += 1
-    return steps * envs / spent
+    return steps * envs / spent, steps * envs / max(cpu_seconds() - cpu, 0.01)
 
 
 def compare(name: str, envs: int, repeats: int, seconds: float) -> dict[str, object]:
@@ -66,9 +77,11 @@ def compare(name: str, envs: int, repeats: int, seconds: float) -> dict[str, obj
     rates = np.array([[rate(step, envs, seconds) for step, _ in contestants] for _ in range(repeats)])
     for _, close in contestants:
         close()
+    by_clock, by_cpu = np.median(rates[:, 0] / rates[:, 1], axis=0)  # rates: [repeats, side, clock and processor]
+    line = {"name": "foreign_workers", "value": round(by_clock, 2), "unit": "x", "per_cpu_second": round(by_cpu, 2)}
     mine, gymnasiums = np.median(rates, axis=0)
-    line = {"name": "foreign_workers", "value": round(statistics.median(rates[:, 0] / rates[:, 1]), 2), "unit": "x"}
-    line |= {"ours": round(mine), "async_vector_env": round(gymnasiums), "gymnasium": gymnasium.__version__}
+    line |= {"ours": mine.round().tolist(), "async_vector_env": gymnasiums.round().tolist()}
+    line |= {"gymnasium": gymnasium.__version__}
     return line | {"params": {"id": name, "envs": envs, "repeats": repeats}}
 
 
