@@ -4,7 +4,7 @@
 
 Random actions, whole steps with resets in the same step, the same environments, one after the other in turns. Ours step
 `envs` environments in as many processes as there are cores; Gymnasium's has a process for each environment. Ratios are
-medians of the repeats': `value` of steps by the clock, `per_cpu_second` of steps by the processor time of all processes.
+medians of the repeats': `value` of steps by the clock, `per_cpu_second` of steps by all processes' processor time.
 On a machine with other work only the second means something: there, many processes get more of it than few.
 """
 
