@@ -48,8 +48,10 @@ class Dagger(Contract):
     planner drives all along, which is behaviour cloning. Its checkpoint can begin a PPO run: initFrom.
     """
 
-    expert: Literal["astar", "goStraight"] = described(
-        "astar", "The planner that is imitated: the shortest way on the true map, or straight on to the goal."
+    expert: Literal["astar", "orca", "goStraight"] = described(
+        "astar",
+        "The planner that is imitated: the shortest way on the true map; the same, giving way to people by ORCA; or "
+        "straight on to the goal.",
     )
     expert_steps: Int = described(
         200_000,

@@ -10,7 +10,7 @@ from trainer_tests.planners_tests.scenes import POCKET, drive, place, scene
 CLUTTER = {"world": {"clutter": {"sizeMeters": 8.0, "fill": 0.1}}, "minGoalMeters": 3.0}
 
 
-@pytest.mark.parametrize("name", ["astar", "goStraight"])
+@pytest.mark.parametrize("name", ["astar", "goStraight", "orca"])
 def test_advice_is_a_function_of_the_environments_state(name):
     env = NavVectorEnv(build_spec(CLUTTER, maxSteps=40), 8)
     env.reset()
@@ -32,7 +32,7 @@ def test_who_has_left_the_way_is_led_back_from_where_he_is(tmp_path):
 
 def test_an_expert_that_is_not_there_is_named_with_those_that_are():
     env = NavVectorEnv(build_spec(CLUTTER), 1)
-    known = "this environment has astar, goStraight"
+    known = "this environment has astar, goStraight, orca"
     env.reset()
     with pytest.raises(SpecError, match=rf"train\.algo\.dagger\.expert: 'nobody': {known}"):
         env.expert("nobody")

@@ -2,19 +2,20 @@
 
 import pytest
 import torch
-from headway.evaluation import BASELINES
+from headway.evaluation import BASELINES, evaluate
+from trainer_tests.envs_tests.conftest import build_spec
 from trainer_tests.planners_tests.scenes import BLOCK, POCKET, ROOM, drive, scene
 
 HEADINGS = [0.0, 90.0, 180.0, -45.0]
 FROM_SCAN = ["potential-field", "vfh", "dwa"]
 
 
-@pytest.mark.parametrize("name", ["go-straight", *FROM_SCAN, "astar"])
+@pytest.mark.parametrize("name", ["go-straight", *FROM_SCAN, "astar", "orca"])
 def test_everybody_crosses_an_empty_room(tmp_path, name):
     assert drive(scene(tmp_path, ROOM, HEADINGS), name) == ["success"] * 4
 
 
-@pytest.mark.parametrize("name", ["vfh", "dwa", "astar"])
+@pytest.mark.parametrize("name", ["vfh", "dwa", "astar", "orca"])
 def test_a_block_in_the_way_is_driven_around(tmp_path, name):
     assert drive(scene(tmp_path, BLOCK, HEADINGS), name) == ["success"] * 4
 
@@ -37,6 +38,16 @@ def test_who_sees_a_scan_acts_on_the_observation_alone(tmp_path, name):
     assert (BASELINES[name]()(env, observation, begins) == expected).all()
 
 
-@pytest.mark.parametrize("name", ["dwa", "astar"])
+@pytest.mark.parametrize("name", ["dwa", "astar", "orca"])
 def test_who_has_a_map_finds_out_of_a_pocket(tmp_path, name):
     assert drive(scene(tmp_path, POCKET, HEADINGS), name) == ["success"] * 4
+
+
+def test_who_knows_where_people_go_gives_way_to_them():
+    crossing = {"world": {"empty": {"sizeMeters": 8.0}}, "people": 8, "peopleSpeed": 0.8, "minGoalMeters": 4.0}
+    spec = build_spec(crossing)
+    collisions = {
+        name: evaluate(BASELINES[name](), spec, 0, "test", 64, num_envs=64, threads=1).collision.value
+        for name in ("go-straight", "astar", "orca")
+    }
+    assert collisions["orca"] < 0.5 * min(collisions["go-straight"], collisions["astar"])

@@ -115,4 +115,5 @@ BASELINES: dict[str, Callable[[], Actor]] = {
     "vfh": VfhPlus,
     "dwa": Dwa,
     "astar": lambda: Expert("astar"),  # what full knowledge of a level, but not of people's plans, is worth
+    "orca": lambda: Expert("orca"),  # the same, and where people go
 }

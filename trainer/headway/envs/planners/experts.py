@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from headway.envs.nav.arrays import Arrays
 from headway.envs.planners.body import body_of
+from headway.envs.planners.reciprocal import orca_all
 from headway.envs.planners.shortest import go_straight_all, shortest_way_all
 
 
@@ -41,19 +42,27 @@ class Experts:
 
     def astar(self, action: NDArray[np.float32]) -> None:
         """Follow the shortest way. Keeps one byte a cell for each environment."""
-        n = len(action)
-        if len(self._known) == 0:
-            self._cost = np.zeros(self._cells, np.float32)
-            self._toward = np.zeros((n, self._cells), np.uint8)
-            self._known = np.full((n, 4), -1.0)
-        shortest_way_all(self._body, self._arrays, self._cost, self._toward, self._known, action)
+        shortest_way_all(self._body, self._arrays, *self._ways(len(action)), action)
+
+    def orca(self, action: NDArray[np.float32]) -> None:
+        """Follow the shortest way and give way to people and other robots."""
+        orca_all(self._body, self._arrays, *self._ways(len(action)), action)
 
     def go_straight(self, action: NDArray[np.float32]) -> None:
         """Turn to the goal and drive."""
         go_straight_all(self._body, self._arrays, action)
 
+    def _ways(self, num_envs: int) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]:
+        """Scratch, ways, and which level each is for: made when first asked for."""
+        if len(self._known) == 0:
+            self._cost = np.zeros(self._cells, np.float32)
+            self._toward = np.zeros((num_envs, self._cells), np.uint8)
+            self._known = np.full((num_envs, 4), -1.0)
+        return self._cost, self._toward, self._known
+
 
 EXPERTS: Final[dict[str, Callable[[Experts, NDArray[np.float32]], None]]] = {
     "astar": Experts.astar,
     "goStraight": Experts.go_straight,
+    "orca": Experts.orca,
 }

@@ -3,8 +3,9 @@
 A* on the true map without a heuristic, from the goal outwards (Dijkstra 1959), so that every cell knows its next one
 and the action is a function of the level and the pose alone: whoever leaves the way, as a policy that is being taught
 does, is shown the shortest way from there. Cells that a disc a little larger than the robot fits in, eight
-neighbours, never around a blocked corner. Following is pure pursuit (Coulter 1992) of the farthest place on the way
-in free view, turning on the spot where it lies too far aside. People are not on the map.
+neighbours, never around a blocked corner. Where the disc around a rectangle fits nowhere, the disc inside it must: the
+robot passes lengthwise, as long as it looks along the way. Following is pure pursuit (Coulter 1992) of the farthest
+place on the way in free view, turning on the spot where it lies too far aside. People are not on the map.
 """
 
 import heapq
@@ -22,7 +23,7 @@ f32 = np.float32
 UNKNOWN, GOAL = 255, 8  # entries of `toward` beside the directions 0 to 7
 STEP_X = np.array([1, 0, -1, 0, 1, -1, -1, 1])
 STEP_Y = np.array([0, 1, 0, -1, 1, 1, -1, -1])
-MARGINS = np.array([0.1, 0.04])  # metres around the footprint's outer disc: the wide one wherever it leads to the goal
+MARGINS = np.array([0.1, 0.04])  # metres around the footprint's disc: the wide one wherever it leads to the goal
 KEPT = np.array([0.08, 0.03])  # metres that pursuit keeps from obstacles while it cuts corners, if it can
 STRAY = 4  # cells around the robot in which it looks for the way
 FAR = 60  # cells ahead on the way that it looks at
@@ -117,6 +118,13 @@ def head_for(body, robot, x, y, cap, action):
 
 
 @kernel
+def disc(body, k, margins):
+    """Radius in metres of the k-th disc to try: each of `margins` around the footprint, then around the disc inside."""
+    size = margins.shape[0]
+    return (body.outer_radius if k < size else body.inner_radius) + margins[k % size]
+
+
+@kernel
 def plan(body, arrays, i, stage, world, cost, toward):
     """Make environment i's ways: where only a narrow margin leads on, as far as the nearest wide way.
 
@@ -126,21 +134,21 @@ def plan(body, arrays, i, stage, world, cost, toward):
     size = int(stage.width) * int(stage.height)
     toward[:size] = UNKNOWN
     toward[cell_of(stage, robot[a.GOAL_X], robot[a.GOAL_Y])] = GOAL
-    for m in range(MARGINS.shape[0]):
-        fit = f32((body.outer_radius + MARGINS[m]) / stage.cell)
+    for k in range(2 * MARGINS.shape[0]):
+        fit = f32(disc(body, k, MARGINS) / stage.cell)
         grow(world, int(stage.width), fit, cost[:size], toward[:size])
 
 
 @kernel
-def follow(body, arrays, i, stage, world, toward, action):
-    """Act for environment i on its way."""
+def target(body, arrays, i, stage, world, toward):
+    """Return what environment i makes for on its way, (x, y) in metres, and at which share of its top speed at most."""
     robot = arrays.robot[i]
     px = (robot[a.X] - stage.origin_x) / stage.cell
     py = (robot[a.Y] - stage.origin_y) / stage.cell
     width = int(stage.width)
     x, y = float(robot[a.GOAL_X]), float(robot[a.GOAL_Y])
-    for k in range(KEPT.shape[0]):
-        radius = f32((body.outer_radius + KEPT[k]) / stage.cell)
+    for k in range(2 * KEPT.shape[0]):
+        radius = f32(disc(body, k, KEPT) / stage.cell)
         joined = on_the_way(world, stage, toward, px, py, radius)
         if joined < 0:
             continue
@@ -153,7 +161,25 @@ def follow(body, arrays, i, stage, world, toward, action):
     # Slow where it is tight, so that braking and turning fit into the free distance.
     reach = f32((body.outer_radius + SLOW_METERS) / stage.cell)
     free = obstacle_distance(world, px, py, reach) * stage.cell - body.outer_radius
-    head_for(body, robot, x, y, min(max(free / SLOW_METERS, SLOWEST), 1.0), action)
+    return x, y, min(max(free / SLOW_METERS, SLOWEST), 1.0)
+
+
+@kernel
+def keep_way(body, arrays, i, stage, world, cost, toward, known):
+    """Make environment i's way anew where `known` [4] is of another level or goal."""
+    robot = arrays.robot[i]
+    count = arrays.count[i]
+    if (
+        known[0] != count[a.STAGE]
+        or known[1] != count[a.EPISODE]
+        or known[2] != robot[a.GOAL_X]
+        or known[3] != robot[a.GOAL_Y]
+    ):
+        plan(body, arrays, i, stage, world, cost, toward)
+        known[0] = count[a.STAGE]
+        known[1] = count[a.EPISODE]
+        known[2] = robot[a.GOAL_X]
+        known[3] = robot[a.GOAL_Y]
 
 
 @kernel(nogil=True)
@@ -163,22 +189,11 @@ def shortest_way_all(body, arrays, cost, toward, known, action):
     `toward` [N, cells] holds the ways, `known` [N, 4] which level each is for, `cost` [cells] is scratch.
     """
     for i in range(arrays.robot.shape[0]):
-        robot = arrays.robot[i]
-        count = arrays.count[i]
-        stage = arrays.scenes[count[a.SCENE]]
+        stage = arrays.scenes[arrays.count[i, a.SCENE]]
         world = world_of(arrays, stage, i)
-        if (
-            known[i, 0] != count[a.STAGE]
-            or known[i, 1] != count[a.EPISODE]
-            or known[i, 2] != robot[a.GOAL_X]
-            or known[i, 3] != robot[a.GOAL_Y]
-        ):
-            plan(body, arrays, i, stage, world, cost, toward[i])
-            known[i, 0] = count[a.STAGE]
-            known[i, 1] = count[a.EPISODE]
-            known[i, 2] = robot[a.GOAL_X]
-            known[i, 3] = robot[a.GOAL_Y]
-        follow(body, arrays, i, stage, world, toward[i], action[i])
+        keep_way(body, arrays, i, stage, world, cost, toward[i], known[i])
+        x, y, cap = target(body, arrays, i, stage, world, toward[i])
+        head_for(body, arrays.robot[i], x, y, cap, action[i])
 
 
 @kernel(nogil=True)
