@@ -1,6 +1,10 @@
 """The BARN Challenge's static worlds in our simulator: every baseline, and a policy if given, by BARN's own metric.
 
-    python benchmarks/barn.py PATH/worlds.jsonl --policy runs/nav-barn --keep
+    python benchmarks/barn.py PATH/worlds.jsonl                              # the baselines
+    python benchmarks/barn.py PATH/worlds.jsonl --policy runs/nav-barn       # the same, and a policy below them
+
+Each world that has been played is a line of `--into` (benchmarks/results/barn.jsonl) at once, and is not played again:
+killed, it goes on where it was. The table is made of all lines that are there; a policy's have a digest of its file.
 
 Protocol: Jackal (0.508 x 0.430 m, at most 2 m/s), start (-2.25, 3.0) facing +y, goal (-2.25, 13.0) reached within 1 m
 as in the challenge's own script, 100 s; 10 runs a world, each with another start and sensor noise. No training may read
@@ -16,19 +20,22 @@ start and ends at the goal.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import kept
 import numpy as np
-import torch
+from headway.checkpoint import MODEL
 from headway.evaluation import BASELINES, Actor, trained, wilson_interval
 from headway.evaluation.barn import barn_metric, bootstrap_interval, optimal_seconds
 from headway.evaluation.evaluate import COLLISION, SECONDS, SUCCESS, play
-from headway.launch.threads import available_cores
-from headway.policy import load_policy
+from headway.policy import Policy, load_policy
 from headway_api.load import load_run
 from headway_api.train_spec import TrainSpec
 
@@ -85,39 +92,76 @@ def on_world(spec: TrainSpec, world: Path) -> TrainSpec:
     return TrainSpec.model_validate(wire)
 
 
-def drive(actor: Actor, spec: TrainSpec, worlds: list[dict], folder: Path, runs: int) -> torch.Tensor:
-    """All runs of one actor, float64 [W, R, columns of `play`]."""
-    tables = []
-    for number, world in enumerate(worlds):
-        path = folder / f"{world['id']}.world"
-        path.write_text(gazebo_world(world["cylinders"]))
-        tables.append(play(actor, on_world(spec, path), 0, "test", runs, runs, 0, 1, available_cores()))
-        print(f"\r{number + 1}/{len(worlds)} worlds", end="", file=sys.stderr)
+def drive(actor: Actor, spec: TrainSpec, world: dict[str, Any], folder: Path, runs: int) -> dict[str, list[float]]:
+    """All runs of one actor in one world: success and collision, 0 or 1, and seconds, each [R]."""
+    path = folder / f"{world['id']}.world"
+    path.write_text(gazebo_world(world["cylinders"]))
+    table = play(actor, on_world(spec, path), 0, "test", runs, runs, 0, 1, 1)
+    columns = {"success": SUCCESS, "collision": COLLISION, "seconds": SECONDS}
+    return {name: table[:, column].round(decimals=3).tolist() for name, column in columns.items()}
+
+
+def digest(policy: Policy) -> str:
+    """What tells one policy's lines from another's."""
+    file = policy.source if policy.source.is_file() else policy.source / MODEL
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+
+
+def lines_of(into: Path, worlds: list[dict[str, Any]], runs: int) -> list[dict[str, Any]]:
+    """The lines of these worlds with so many runs."""
+    ids = {world["id"] for world in worlds}
+    return [line for line in kept.read(into) if line["world"] in ids and len(line["success"]) == runs]
+
+
+def play_missing(
+    name: str, of: str, actor: Actor, spec: TrainSpec, worlds: list[dict[str, Any]], runs: int, into: Path
+) -> None:
+    """Play the worlds that `into` has no line of; add each line at once."""
+    there = {line["world"] for line in lines_of(into, worlds, runs) if (line["policy"], line["of"]) == (name, of)}
+    revision = kept.revision()
+    with tempfile.TemporaryDirectory() as folder:
+        for world in worlds:
+            if world["id"] in there:
+                continue
+            found = drive(actor, spec, world, Path(folder), runs)
+            line = {"name": "barn_world", "policy": name, "of": of, "world": world["id"], **found}
+            kept.append(into, line | {"revision": revision})
+            print(f"\r{name}: world {world['id']}", end="", file=sys.stderr)
     print("\r\033[K", end="", file=sys.stderr)
-    return torch.stack(tables)
 
 
-def summary(name: str, table: np.ndarray, lengths: np.ndarray) -> dict:
-    """One JSON line: rates with Wilson intervals over runs, the metric with a bootstrap interval over worlds."""
-    success, collision, seconds = table[..., SUCCESS], table[..., COLLISION], table[..., SECONDS]
-    metric = barn_metric(success, seconds, optimal_seconds(lengths)[:, None])  # [W, R]
-    runs = success.size
+def by_policy(lines: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Group the lines by who drove, in the order in which they came."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        groups.setdefault(line["policy"] + (f" {line['of']}" if line["of"] else ""), []).append(line)
+    return groups
+
+
+def summary(name: str, lines: list[dict[str, Any]], lengths: dict[int, float]) -> dict[str, Any]:
+    """Rates with Wilson intervals over runs, the metric with a bootstrap interval over worlds."""
+    success, collision, seconds = (
+        np.array([line[key] for line in lines]) for key in ("success", "collision", "seconds")
+    )  # [W, R] each
+    best = optimal_seconds([lengths[line["world"]] for line in lines])[:, None]
+    metric = barn_metric(success, seconds, best)  # [W, R]
     counts = {"success": success.sum(), "collision": collision.sum()}
-    counts["timeout"] = runs - counts["success"] - counts["collision"]
+    counts["timeout"] = success.size - counts["success"] - counts["collision"]
     return {
         "name": "barn",
         "value": round(float(metric.mean()), 4),
         "unit": "metric",
         "interval": [round(x, 4) for x in bootstrap_interval(metric.mean(axis=1))],
-        "params": {"policy": name, "worlds": len(table), "runs": table.shape[1]},
-        **{k: {"rate": v / runs, "interval": wilson_interval(int(v), runs)} for k, v in counts.items()},
+        "params": {"policy": name, "worlds": len(lines), "runs": success.shape[1]},
+        **{k: {"rate": v / success.size, "interval": wilson_interval(int(v), success.size)} for k, v in counts.items()},
         "meanSeconds": round(float(seconds[success > 0].mean()), 2) if success.any() else None,
+        "revision": sorted({line["revision"] for line in lines}),
     }
 
 
-def row(line: dict) -> str:
+def row(line: dict[str, Any]) -> str:
     """One line of the table for people."""
-    cells = [f"{line['params']['policy']:<16}"]
+    cells = [f"{line['params']['policy']:<20} {line['params']['worlds']:>6}"]
     for name in ("success", "collision", "timeout"):
         low, high = line[name]["interval"]
         cells.append(f"{100 * line[name]['rate']:5.1f} ({100 * low:4.1f}-{100 * high:5.1f})")
@@ -127,36 +171,32 @@ def row(line: dict) -> str:
 
 
 def main() -> None:
-    """Print a table, then one JSON object a line."""
+    """Play what is missing, then print a table and one JSON object a line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("worlds", type=Path, help="worlds.jsonl")
     parser.add_argument("--config", type=Path, default=ROOT / "configs/barn.yaml", help="gives the baselines' robot")
-    parser.add_argument("--policy", type=Path, help="a step-* folder or a best.safetensors")
+    parser.add_argument("--policy", type=Path, help="an output folder, a step-* folder or a best.safetensors")
     parser.add_argument("--baselines", default=",".join(BASELINES))
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--first", type=int, help="only so many worlds")
-    parser.add_argument("--keep", action="store_true", help="write the lines to benchmarks/results/barn.jsonl")
+    parser.add_argument("--into", type=Path, default=kept.RESULTS / "barn.jsonl", help="lines of worlds played")
     options = parser.parse_args()
     worlds = [json.loads(line) for line in options.worlds.read_text().splitlines()][: options.first]
-    lengths = np.array([reference_meters(world["path"]) for world in worlds])
+    lengths = {world["id"]: reference_meters(world["path"]) for world in worlds}
     spec = load_run(options.config).spec.train
-    actors = {name: (BASELINES[name](), spec) for name in options.baselines.split(",") if name}
+    for name in filter(None, options.baselines.split(",")):
+        play_missing(name, "", BASELINES[name](), spec, worlds, options.runs, options.into)
     if options.policy:
         policy = load_policy(options.policy)
-        actors["policy"] = (trained(policy.act), policy.spec)
-    print(f"{'':<16}  {'success %':<18}  {'collision %':<18}  {'time-out %':<18}  {'time s':>6}  metric", flush=True)
-    lines = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name, (actor, its_spec) in actors.items():
-            table = drive(actor, its_spec, worlds, Path(folder), options.runs).numpy()
-            lines.append(summary(name, table, lengths))
-            print(row(lines[-1]), flush=True)
+        actor = trained(policy.act)
+        play_missing("policy", digest(policy), actor, policy.spec, worlds, options.runs, options.into)
+    lines = [
+        summary(name, group, lengths) for name, group in by_policy(lines_of(options.into, worlds, options.runs)).items()
+    ]
+    print(f"{'':<20} worlds  {'success %':<18}  {'collision %':<18}  {'time-out %':<18}  {'time s':>6}  metric")
+    print("\n".join(row(line) for line in lines))
     print(PUBLISHED)
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    print(text, end="")
-    if options.keep:
-        with (ROOT / "benchmarks/results/barn.jsonl").open("a") as file:
-            file.write(text)
+    print("\n".join(json.dumps(line) for line in lines))
 
 
 if __name__ == "__main__":

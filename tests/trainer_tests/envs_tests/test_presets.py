@@ -37,7 +37,7 @@ def test_jaxnav_counts_obstacles_that_its_beams_would_report_at_four_tenths():
 
 
 def test_a_name_that_there_is_not_is_told_the_names():
-    with pytest.raises(UserError, match=r"preset: found 'gazebo': give one of default, jaxnav"):
+    with pytest.raises(UserError, match=r"preset: found 'gazebo': give one of default, jaxnav, barn"):
         preset("gazebo")
 
 
@@ -61,5 +61,5 @@ def test_what_is_given_beside_a_preset_replaces_its_part():
 
 @pytest.mark.parametrize("make", [gymnasium.make, gymnasium.make_vec])
 def test_a_face_tells_the_known_presets(make):
-    with pytest.raises(UserError, match=r"preset: found 'gazebo': give one of default, jaxnav"):
+    with pytest.raises(UserError, match=r"preset: found 'gazebo': give one of default, jaxnav, barn"):
         make("headway/Nav-v0", preset="gazebo")

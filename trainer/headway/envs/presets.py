@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import Final
 
 from headway_api.nav_spec import (
+    Automaton,
     Cells,
     Clutter,
     Footprint,
     Levels,
     Lidar,
     NavEnv,
+    Randomization,
     Rectangle,
     Reward,
     Robot,
@@ -57,7 +59,32 @@ def _jaxnav() -> tuple[NavEnv, Levels]:
     return nav, Levels(world=world, min_goal_meters=1.0, max_goal_meters=12.0)
 
 
-PRESETS: Final[dict[str, Callable[[], tuple[NavEnv, Levels]]]] = {"default": _default, "jaxnav": _jaxnav}
+def _barn() -> tuple[NavEnv, Levels]:
+    """A Jackal in clutter like the BARN Challenge's, never its worlds: the last stage of configs/barn.yaml."""
+    nav = NavEnv(
+        robot=Robot(
+            footprint=Footprint(rectangle=Rectangle(length_meters=0.508, width_meters=0.43)),
+            max_speed=2.0,
+            max_turn_rate=3.14,
+            max_acceleration=4.0,
+            max_turn_acceleration=12.0,
+        ),
+        lidar=Lidar(beams=90, field_of_view_degrees=270.0, range_meters=5.0),
+        randomization=Randomization(scan_noise_meters=0.02, start_meters=0.05, start_degrees=5.0),
+        scan_stack=1,
+        step_seconds=0.1,
+        max_steps=400,
+        goal_radius_meters=1.0,
+    )
+    world = World(automaton=Automaton(fill=0.36, min_fill=0.15))
+    return nav, Levels(world=world, min_goal_meters=6.0)
+
+
+PRESETS: Final[dict[str, Callable[[], tuple[NavEnv, Levels]]]] = {
+    "default": _default,
+    "jaxnav": _jaxnav,
+    "barn": _barn,
+}
 
 
 def preset(name: str) -> tuple[NavEnv, Levels]:
