@@ -7,6 +7,7 @@ from headway.errors import SpecError
 from trainer_tests.envs_tests.conftest import build_spec
 from trainer_tests.planners_tests.scenes import POCKET, drive, place, scene
 
+pytestmark = pytest.mark.timeout(600)  # the first of them compile kernels, minutes on a busy machine
 CLUTTER = {"world": {"clutter": {"sizeMeters": 8.0, "fill": 0.1}}, "minGoalMeters": 3.0}
 
 

@@ -6,6 +6,7 @@ from headway.evaluation import BASELINES, evaluate
 from trainer_tests.envs_tests.conftest import build_spec
 from trainer_tests.planners_tests.scenes import BLOCK, POCKET, ROOM, drive, scene
 
+pytestmark = pytest.mark.timeout(600)  # the first of them compile kernels, minutes on a busy machine
 HEADINGS = [0.0, 90.0, 180.0, -45.0]
 FROM_SCAN = ["potential-field", "vfh", "dwa"]
 
