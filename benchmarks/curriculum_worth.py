@@ -235,7 +235,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, default=3_000_000)
+    parser.add_argument("--steps", type=int, default=2_000_000)
     parser.add_argument("--levels", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5, choices=range(1, 10))
     parser.add_argument("--sparse", action="store_true", help="no reward for progress: only goal, collision and time")
