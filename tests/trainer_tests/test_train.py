@@ -61,6 +61,15 @@ def test_training_ends_at_the_first_update_boundary_at_or_after_total_steps(line
     assert read_manifest(result.checkpoint).complete
 
 
+def test_an_annealed_learning_rate_begins_whole_and_no_update_is_without(line_env, context):
+    run, spec = context(), line_spec(totalSteps=UPDATE * 4)
+    ppo = spec.algo.ppo.model_copy(update={"anneal_learning_rate": True})
+    spec = spec.model_copy(update={"algo": spec.algo.model_copy(update={"ppo": ppo})})
+    train(spec, run, never, ignore)
+    rates = [row["ppo/learning_rate"] / ppo.learning_rate for row in rows(run)]
+    assert rates == pytest.approx([1.0, 0.75, 0.5, 0.25])
+
+
 def test_two_runs_of_one_seed_are_equal_and_another_seed_differs(line_env, context):
     runs = [context("a"), context("b"), context("c")]
     results = [

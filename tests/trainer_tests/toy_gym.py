@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -21,6 +22,7 @@ ACTIONS = {
     "box": spaces.Box(np.array([0.0, -4.0]), np.array([2.0, 4.0]), dtype=np.float64),
     "discrete": spaces.Discrete(3, start=5),
     "unbounded": spaces.Box(-np.inf, np.inf, (1,)),
+    "wide": spaces.Box(np.finfo(np.float32).min, np.finfo(np.float32).max, (1,)),
     "binary": spaces.MultiBinary(2),
 }
 
@@ -51,11 +53,13 @@ class Toy(gymnasium.Env[Any, Any]):
         self.count += 1
         over = self.count == self.length
         info = {} if self.wins is None else {"is_success": self.wins and over, "crashed": not self.wins and over}
-        reward = float(np.sum(action))
+        reward = math.nan if self.fault == "no reward" else float(np.sum(action))
         return self._observation(), reward, over and self.wins is not None, over and self.wins is None, info
 
     def _observation(self) -> Any:
         row = np.array([float(self.seed or 0), self.count, self.length])
+        if self.fault == "no observation" and self.count:
+            row[1] = math.inf
         if self.sees == "dict":
             return {"a": 1 + self.count % 3, "b": np.array([0, 1], np.int8)}
         return {"observation": row, "achieved_goal": row, "desired_goal": -row} if self.sees == "goal" else row

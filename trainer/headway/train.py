@@ -49,7 +49,7 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
         steps_before = session.step
         features = collect(session)
         collected_at = time.monotonic()
-        metrics = algorithm.update(features, max(0.0, 1.0 - session.step / spec.total_steps))
+        metrics = algorithm.update(features, max(0.0, 1.0 - steps_before / spec.total_steps))
         session.updates += 1
         updated_at = time.monotonic()
 

@@ -162,6 +162,7 @@ def test_a_foreign_state_is_refused(changed, message):
         (gym_spec(ID, sees="image"), "train.env.gym.id", "shows images"),
         (gym_spec(ID, sees="text"), "train.env.gym.id", "only numbers"),
         (gym_spec(ID, acts="unbounded"), "train.env.gym.id", "no bounds"),
+        (gym_spec(ID, acts="wide"), "train.env.gym.id", "too wide"),
         (gym_spec(ID, acts="binary"), "train.env.gym.id", "only Box and Discrete"),
         (gym_spec("CartPool-v1"), "train.env.gym.id", "Did you mean: `CartPole`"),
         (gym_spec("no_such_package:Thing-v0"), "train.env.gym.id", "pip install 'no_such_package'"),
@@ -191,6 +192,25 @@ def test_an_environment_that_crashes_is_an_error_and_no_hang(fault, message):
     with pytest.raises(EnvironmentCrashError, match=r"environments 0 to 0 of this rank: ") as crash:
         env.step(torch.zeros(3, 2))
     assert message in str(crash.value)
+
+
+@pytest.mark.parametrize(("what", "value"), [("reward", "nan"), ("observation", "inf")])
+def test_what_is_no_number_is_the_environments_fault_and_not_the_learning_rates(what, value):
+    env = GymVectorEnv(gym_spec(ID, fault=f"no {what}"), 3, threads=2)
+    env.reset()
+    with pytest.raises(
+        SpecError, match=rf"train.env.gym.id: '{ID}': environment 0, episode 0: its {what} holds {value}"
+    ):
+        env.step(torch.zeros(3, 2))
+
+
+def test_a_resumed_run_still_knows_that_the_environment_tells_success():
+    env = GymVectorEnv(gym_spec(ID, length=1, wins=True), 1)
+    env.reset()
+    env.step(torch.zeros(1, 2))
+    again = GymVectorEnv(gym_spec(ID, length=1, wins=True), 1)
+    again.set_state(env.get_state())
+    assert env.knows_success and again.knows_success
 
 
 def test_processes_end_with_their_environment():

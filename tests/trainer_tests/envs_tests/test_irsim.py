@@ -1,11 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from headway.envs.foreign.features import make_features
 from headway.envs.foreign.irsim import IrSimEnv
 from headway.envs.foreign.irsim_world import rectangles
+from headway.envs.foreign.spaces import Sizes
 from headway.envs.foreign.vector import GymVectorEnv
+from headway.envs.nav.features import Features
 from headway.envs.nav.gym_env import NavGymEnv
 from headway.envs.nav.vector import NavVectorEnv
+from headway.envs.presets import preset
 from headway.errors import SpecError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -160,6 +164,20 @@ def test_a_policy_of_ours_sees_there_what_it_sees_here():
     assert theirs.step_seconds == ours.step_seconds
     step = theirs.step(torch.zeros(2, 2))
     assert theirs.knows_success and torch.isfinite(theirs.features(step.observation)).all()
+
+
+def test_a_preset_says_there_too_what_a_row_means():
+    sizes = Sizes(observation=6 + 200, goal=2, action=2, discrete=False)
+    spec = gym_spec("headway/IrSim-v0", preset="jaxnav")
+    features = make_features(spec.env.gym, spec.curriculum.stages, sizes)
+    assert features.layout == Features(preset("jaxnav")[0]).layout
+    assert features.step_seconds == 0.1
+
+
+def test_a_stage_does_not_change_what_a_row_means():
+    with pytest.raises(SpecError, match=r"stages\[s1\].kwargs: .*: nav and preset are for all stages"):
+        spec = gym_spec("headway/IrSim-v0", {}, {"nav": {"lidar": {"rangeMeters": 9.0}}})
+        make_features(spec.env.gym, spec.curriculum.stages, Sizes(1, 2, 2, False))
 
 
 @pytest.mark.parametrize(

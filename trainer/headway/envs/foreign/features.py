@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+from headway_api.curriculum_spec import Stage
 from headway_api.gym_spec import GymEnv
 from headway_api.nav_spec import NavEnv
 from torch import Tensor
 
 from headway.envs.foreign.spaces import Sizes
 from headway.envs.nav.features import Features
+from headway.envs.presets import preset
 from headway.envs.protocol import FeatureLayout, Observation
+from headway.errors import SpecError
 
 IRSIM = "headway/IrSim-v0"
+ROBOT = {"nav", "preset"}  # its arguments that say what a row means
 
 
 class Featurise(Protocol):
@@ -41,8 +46,16 @@ class Plain:
         return torch.cat([observation[name] for name in ("observation", "achieved_goal", "desired_goal")], dim=1)
 
 
-def make_features(spec: GymEnv, sizes: Sizes) -> Featurise:
-    """Of headway/IrSim-v0 a policy sees what it sees of headway/Nav-v0; of all others plain rows."""
+def make_features(spec: GymEnv, stages: Sequence[Stage], sizes: Sizes) -> Featurise:
+    """Of headway/IrSim-v0 a policy sees what it sees of headway/Nav-v0; of all others plain rows.
+
+    Raises SpecError where a stage would change the robot: what a number in a row means is the same in all stages.
+    """
     if spec.id == IRSIM:
-        return Features(NavEnv.model_validate(spec.kwargs.get("nav", {})))
+        for stage in stages:
+            if ROBOT & stage.kwargs.keys():
+                fix = "nav and preset are for all stages: move them to train.env.gym.kwargs"
+                raise SpecError(f"train.curriculum.stages[{stage.name}].kwargs", stage.kwargs, fix)
+        name, nav = spec.kwargs.get("preset"), spec.kwargs.get("nav")
+        return Features(NavEnv.model_validate(nav or (preset(name)[0] if name else {})))
     return Plain(sizes)

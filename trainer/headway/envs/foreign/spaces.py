@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from headway.envs.foreign.packages import ID_FIELD
 from headway.errors import SpecError
 
+WIDEST = 1e6  # bounds of actions
 GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
 
 
@@ -63,6 +64,8 @@ class Codec:
             raise SpecError(ID_FIELD, self._name, f"its actions are {self._act}: only Box and Discrete can be learned")
         if not self._act.is_bounded():
             raise SpecError(ID_FIELD, self._name, f"its actions {self._act} have no bounds: wrap it in RescaleAction")
+        if np.abs([self._act.low, self._act.high]).max() > WIDEST:  # no bounds but in name
+            raise SpecError(ID_FIELD, self._name, f"its actions {self._act} are too wide: wrap it in RescaleAction")
         return int(np.prod(self._act.shape)), False
 
     def _check(self, space: spaces.Space[Any]) -> None:

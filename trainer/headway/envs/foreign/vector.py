@@ -46,7 +46,7 @@ class GymVectorEnv:
         self._stages = len(spec.curriculum.stages)
         self._pool = Pool(order, num_envs, threads)
         self.actions = ActionSpace(self._pool.sizes.action, self._pool.sizes.discrete)
-        self._features = make_features(spec.env.gym, self._pool.sizes)
+        self._features = make_features(spec.env.gym, spec.curriculum.stages, self._pool.sizes)
         self.step_seconds = self._features.step_seconds
         self.layout = self._features.layout
         self.knows_success = False  # until an episode says
@@ -125,16 +125,27 @@ class GymVectorEnv:
 
     def get_state(self) -> dict[str, Tensor]:
         """Numbers of the episodes under way; where in them the environments are, only they know."""
-        return {"episode": torch.from_numpy(self._pool.block.episode.copy()), "stage": torch.tensor(self._stage)}
+        return {
+            "episode": torch.from_numpy(self._pool.block.episode.copy()),
+            "stage": torch.tensor(self._stage),
+            "knows_success": torch.tensor(self.knows_success),
+        }
 
     def set_state(self, state: dict[str, Tensor]) -> Observation:
         """Begin the episodes after those that were under way. Raises ValueError if the state does not fit."""
-        episode, stage = state.get("episode"), state.get("stage")
-        if episode is None or stage is None or episode.shape != (self.num_envs,) or episode.dtype != torch.int64:
-            raise ValueError("environment state: episode or stage is missing or of another size")
+        episode, stage, knows = (state.get(name) for name in ("episode", "stage", "knows_success"))
+        if (
+            episode is None
+            or stage is None
+            or knows is None
+            or episode.shape != (self.num_envs,)
+            or episode.dtype != torch.int64
+        ):
+            raise ValueError("environment state: episode, stage or knows_success is missing or of another size")
         if not 0 <= int(stage) < self._stages or bool((episode < 0).any()):
             raise ValueError("environment state: there is no such stage or episode")
         self.set_stage(int(stage))
+        self.knows_success = bool(knows)
         return self._begin(episode.numpy() + 1)
 
     def _begin(self, episode: NDArray[np.int64]) -> Observation:

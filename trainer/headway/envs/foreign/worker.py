@@ -7,6 +7,7 @@ torch nor the trainer is imported here: a worker is as small as its environments
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import traceback
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
+from numpy.typing import NDArray
 
 from headway.envs.foreign.draws import draw_episode
 from headway.envs.foreign.memory import SUCCESS_UNKNOWN, Block, share
-from headway.envs.foreign.packages import KWARGS_FIELD, make
+from headway.envs.foreign.packages import ID_FIELD, KWARGS_FIELD, make
 from headway.envs.foreign.spaces import Codec
 from headway.errors import SpecError
 
@@ -63,7 +66,9 @@ class Worker:
             block.reward[i], block.terminated[i], block.truncated[i] = reward, terminated, truncated
             block.success[i] = next((bool(info[k]) for k in SUCCESS_KEYS if k in info), SUCCESS_UNKNOWN)
             block.collision[i] = any(bool(info[k]) for k in COLLISION_KEYS if k in info)
-            rows = self.codec.rows(seen)
+            rows = self._rows(i, seen)
+            if not math.isfinite(reward):
+                raise self._not_finite(i, "reward", reward)
             if terminated or truncated:
                 block.final_observation[i], block.final_achieved[i], block.final_desired[i] = rows
                 block.episode[i] += 1
@@ -79,7 +84,20 @@ class Worker:
         drawn = draw_episode(order["seed"], order["split"], index, episode, stage, order["replay"])
         block.stage[i] = drawn.stage
         seen, _ = self._env(row, drawn.stage).reset(seed=drawn.seed)
-        block.observation[i], block.achieved[i], block.desired[i] = self.codec.rows(seen)
+        block.observation[i], block.achieved[i], block.desired[i] = self._rows(i, seen)
+
+    def _rows(self, i: int, seen: Any) -> list[NDArray[np.float32]]:
+        rows = self.codec.rows(seen)
+        for row in rows:
+            if not np.isfinite(row).all():
+                raise self._not_finite(i, "observation", row[~np.isfinite(row)][0])
+        return rows
+
+    def _not_finite(self, i: int, what: str, value: Any) -> SpecError:
+        """Return the error of who gives no number; else the learner would blame its learning rate for it."""
+        where = f"environment {self.order['offset'] + i}, episode {self.block.episode[i]}"
+        fix = f"{where}: its {what} holds {value}: mend it"
+        return SpecError(ID_FIELD, self.order["id"], fix)
 
     def _env(self, row: int, stage: int) -> gymnasium.Env[Any, Any]:
         key = row, self._variant[stage]
