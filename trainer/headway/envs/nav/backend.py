@@ -52,6 +52,10 @@ class Backend(Protocol):
         """Make the arrays on the host say what is so now, for what reads them there: planners, pictures."""
         ...
 
+    def close(self) -> None:
+        """End threads, where there are some."""
+        ...
+
 
 class Threads:
     """The kernel on the CPU, environments shared among threads; the arrays are those on the host."""
@@ -75,6 +79,10 @@ class Threads:
 
     def fetch(self) -> None:
         """Nothing to do: there is one memory."""
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
 
 
 def make_backend(arrays: Arrays, threads: int, device: str) -> Backend:

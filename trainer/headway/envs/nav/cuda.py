@@ -87,6 +87,9 @@ class Warps:
             found = getattr(self._arrays, name)
             getattr(self._host, name)[...] = found if SIMULATED else found.copy_to_host()
 
+    def close(self) -> None:
+        """Nothing to end: memory goes with the arrays."""
+
     def _share(self, array: Any) -> Tensor:
         if SIMULATED:
             return torch.from_numpy(array)

@@ -264,7 +264,7 @@ class NavVectorEnv:
 
     def close(self) -> None:
         """End the threads."""
-        self._pool.shutdown()
+        self._backend.close()
 
     def level(self, i: int) -> Level:
         """What environment i drives in at this moment, for pictures and tests."""
