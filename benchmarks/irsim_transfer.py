@@ -12,6 +12,7 @@ people, a table; with --keep it writes the lines to benchmarks/results/irsim_tra
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -134,7 +135,8 @@ def main() -> None:
     drivers = {"policy": as_policy(policy, nav), "go-straight": go_straight(body_of(nav))}
     lines, about = [], {"revision": revision(), **machine()}
     for stage in options.stages or stages:
-        lines += [line | about for line in measure(stage, stages[stage], nav, drivers, options.levels)]
+        with contextlib.redirect_stdout(sys.stderr):  # ir-sim says which backends of matplotlib it has tried
+            lines += [line | about for line in measure(stage, stages[stage], nav, drivers, options.levels)]
     print("\n".join(json.dumps(line) for line in lines))
     print("\n".join(row(line) for line in lines), file=sys.stderr)
     if options.keep:
