@@ -25,7 +25,7 @@ def line_env(monkeypatch):
     monkeypatch.setattr(
         registry,
         "make_vector_env",
-        lambda spec, num_envs, offset, threads, device: LineEnv(num_envs, offset, spec.seed),
+        lambda spec, num_envs, offset, threads, device="cpu": LineEnv(num_envs, offset, spec.seed),
     )
 
 
