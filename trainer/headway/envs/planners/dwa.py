@@ -20,6 +20,9 @@ from headway.envs.planners.guide import CELL, NEVER, guide
 
 SPEEDS, TURNS = 20, 21  # samples of the window; an odd number of turn rates holds its middle
 HOPELESS = -1e6  # below any admissible velocity
+STANDING = 0.05  # m/s
+ASIDE = 0.15  # rad between heading and target above which a robot that stands turns
+TURN_GAIN = 3.0  # rad/s for each rad
 
 
 class Tuning(NamedTuple):
@@ -111,6 +114,22 @@ def score(body, tuning, points, margin, speed, turn, gx, gy):
 
 
 @kernel
+def turn_on_spot(body, tuning, points, margin, low, high, error):
+    """Turn rate in [low, high] towards a target `error` aside, else the other way round; 0 if both are blocked.
+
+    Clearance counts over the whole horizon and heading after one step, so the weights alone let a rectangle stand
+    for ever where turning brings a corner nearer to something, as little as that matters. move_base turns, too.
+    """
+    for k in range(2):
+        left = (error > 0) == (k == 0)
+        turn = min(high, TURN_GAIN * abs(error)) if left else max(low, -TURN_GAIN * abs(error))
+        until, _ = try_out(body, tuning, points, margin, 0.0, turn)
+        if until >= tuning.horizon_seconds or admissible(body, 0.0, turn, until):
+            return turn
+    return 0.0
+
+
+@kernel
 def choose(body, tuning, points, speed, turn, gx, gy, action):
     """Write the best command of the dynamic window."""
     low_v = max(body.min_speed, speed - body.acceleration * body.step_seconds)
@@ -127,6 +146,9 @@ def choose(body, tuning, points, speed, turn, gx, gy, action):
             value = score(body, tuning, points, margin, v, w, gx, gy)
             if value > best:
                 best, best_v, best_w = value, v, w
+    error = math.atan2(gy, gx)
+    if abs(best_v) < STANDING and abs(error) > ASIDE:
+        best_w = turn_on_spot(body, tuning, points, margin, low_w, high_w, error)
     command(body, best_v, best_w, action)
 
 
@@ -135,8 +157,7 @@ class Memory(NamedTuple):
 
     steps: NDArray[np.int16]  # [N] since the episode began
     origin: NDArray[np.float64]  # [N, 2] of the maps' lower-left corner, in metres
-    lethal: NDArray[np.int16]  # [N, S, S] step at which something was last seen so near that the robot does not fit
-    near: NDArray[np.int16]  # [N, S, S] the same, a little farther away
+    layers: NDArray[np.int16]  # [N, 3, S, S] step at which something was last seen so near: lethal, tight, near
     target: NDArray[np.float64]  # [N, 2] in metres
     points: NDArray[np.float64]  # [P, 2]
     cost: NDArray[np.float64]  # [S * S]
@@ -149,8 +170,7 @@ def new_memory(num_envs: int, beams: int, reach_meters: float) -> Memory:
     return Memory(
         steps=np.zeros(num_envs, np.int16),
         origin=np.zeros((num_envs, 2)),
-        lethal=np.full((num_envs, size, size), NEVER, np.int16),
-        near=np.full((num_envs, size, size), NEVER, np.int16),
+        layers=np.full((num_envs, 3, size, size), NEVER, np.int16),
         target=np.zeros((num_envs, 2)),
         points=new_points(beams),
         cost=np.empty(size * size),
@@ -165,20 +185,19 @@ def dwa_all(body, tuning, beams, rows, goals, fresh, memory, action):
     `memory` is emptied where `fresh` [N]: an episode begins.
     """
     reach = body.max_speed * tuning.horizon_seconds + body.outer_radius + tuning.clear_meters
-    half = 0.5 * CELL * memory.lethal.shape[1]
+    half = 0.5 * CELL * memory.layers.shape[2]
     points = memory.points
     for i in range(rows.shape[0]):
         row = rows[i]
         if fresh[i]:
             memory.steps[i] = 0
-            memory.lethal[i] = NEVER
-            memory.near[i] = NEVER
+            memory.layers[i] = NEVER
             memory.origin[i, 0] = row[0] - half
             memory.origin[i, 1] = row[1] - half
         count = obstacle_points(body, beams, row, body.range_meters, points)
         guide(
             body, row, goals[i], points[:count], memory.origin[i], memory.steps[i],
-            memory.lethal[i], memory.near[i], memory.cost, memory.parent, memory.target[i],
+            memory.layers[i], memory.cost, memory.parent, memory.target[i],
         )  # fmt: skip
         count = obstacle_points(body, beams, row, reach, points)
         gx, gy = in_robot_frame(row, memory.target[i])
