@@ -5,6 +5,8 @@ from headway.envs.nav import arrays as a
 from headway.envs.nav.grid import obstacle_distance
 from headway.envs.nav.step import world_of
 from headway.envs.nav.vector import NavVectorEnv
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 MODELS = ["straight", "socialForce", "orca"]
 CROWD = {"world": {"clutter": {"fill": 0.15, "walls": 1}}, "people": 8, "peopleSpeed": 1.0}
@@ -48,6 +50,28 @@ def test_people_begin_away_from_the_robot(make_spec):
     env.reset()
     apart = np.linalg.norm(env.arrays.people[..., :2] - env.arrays.robot[:, None, :2], axis=2)
     assert apart.min() >= 1.5 - 1e-5
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**31), model=st.sampled_from(MODELS))
+def test_nobody_begins_in_a_wall_a_robot_or_the_goal(make_spec, seed, model):
+    crowd = CROWD | {"peopleModel": model, "robots": 2}
+    env = NavVectorEnv(make_spec(crowd, seed=seed, maxSteps=10000), 16)
+    env.reset()
+    scene = env.arrays.scenes[0]
+    for i in range(16):
+        robots = env.arrays.others[i][env.arrays.others[i, :, a.X] > -1e5]
+        place = present(env, i)[:, : a.PERSON_Y + 1]
+        assert (
+            np.linalg.norm(place - env.arrays.robot[i, a.GOAL_X : a.GOAL_Y + 1], axis=1).min(initial=9.0)
+            >= 0.25 + 0.35 - 1e-5
+        )
+        apart = np.linalg.norm(place[:, None] - robots[:, : a.Y + 1], axis=2)
+        assert apart.min(initial=9.0) >= a.PERSON_RADIUS + 0.25
+        for x, y in place:
+            px, py = (x - scene["origin_x"]) / scene["cell"], (y - scene["origin_y"]) / scene["cell"]
+            free = obstacle_distance(world_of(env.arrays, scene, i), px, py, 5.0) * scene["cell"]
+            assert free >= a.PERSON_RADIUS - 1e-4
 
 
 def test_speeds_lie_between_half_of_the_limit_and_the_limit(make_spec):
@@ -109,6 +133,26 @@ def test_eight_who_cross_by_orca_do_not_touch_and_all_arrive(make_spec):
     assert arrived.all()
     straight, _ = crossing(make_spec, "straight")
     assert nearest(straight) < 0.2  # who does not look, walks through
+
+
+@settings(max_examples=10, deadline=None)
+@given(aside=st.floats(-0.2, 0.2), speed=st.floats(0.4, 1.0), other=st.floats(0.4, 1.0))
+def test_two_who_meet_head_on_by_orca_pass_without_touching(make_spec, aside, speed, other):
+    levels = {"world": {"empty": {"sizeMeters": 12.0}}, "people": 2, "peopleModel": "orca"}
+    env = NavVectorEnv(make_spec(levels, maxSteps=10000), 1)
+    env.reset()
+    env.arrays.robot[0, : a.Y + 1] = 1.0  # in a corner
+    people = env.arrays.people[0]
+    people[0] = [3.0, 6.0, 9.0, 6.0, speed, 0.0, 0.0, 0.0, 60.0]
+    people[1] = [9.0, 6.0 + aside, 3.0, 6.0 + aside, other, 0.0, 0.0, 0.0, 60.0]
+    least = 9.0
+    for _ in range(60):
+        env.step(STAND)
+        least = min(least, float(np.linalg.norm(people[0, : a.PERSON_Y + 1] - people[1, : a.PERSON_Y + 1])))
+        if people[0, a.PERSON_X] > people[1, a.PERSON_X] + 0.5:
+            break
+    assert least >= 2 * a.PERSON_RADIUS
+    assert people[0, a.PERSON_X] > people[1, a.PERSON_X] + 0.5  # and they do pass
 
 
 @pytest.mark.parametrize("model", ["socialForce", "orca"])

@@ -107,6 +107,22 @@ def test_a_disc_passes_a_gap_of_its_width_and_no_narrower_one():
         assert swath_is_free(grid, f32(5.5), f32(2.5), f32(5.5), f32(8.5), f32(radius)) is free
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.01, 0.05]), radius=st.floats(0.5, 4.0))
+def test_a_swath_is_free_where_dense_probes_along_it_are(seed, share, radius):
+    made = random_world(seed, share=share)
+    rng = np.random.default_rng(seed)
+    for _ in range(8):
+        ax, ay = free_point(made, rng)
+        bx, by = free_point(made, rng)
+        ways = np.linspace(0.0, 1.0, 600, dtype=np.float32)
+        nearest = min(obstacle_distance(made, ax + t * (bx - ax), ay + t * (by - ay), f32(9.0)) for t in ways)
+        if swath_is_free(made, ax, ay, bx, by, f32(radius)):
+            assert nearest >= math.sqrt(radius**2 - 0.15**2) - 1e-3  # a corner between two probes 0.3 apart
+        else:
+            assert nearest < radius + 0.05
+
+
 def test_flood_reaches_through_gaps_that_the_disc_fits_and_no_others():
     rows = np.zeros((9, 9))
     rows[4, :] = 1

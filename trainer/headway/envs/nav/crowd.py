@@ -25,8 +25,8 @@ PATIENCE_SECONDS = f32(3.0)  # added to twice the time that the straight walk ta
 
 
 @kernel
-def place_people(people, legs, robot, world, stage, cells, count, key):
-    """Begin an episode: each person at a random place of `cells`, in metres, standing."""
+def place_people(people, legs, robot, goal_radius, world, stage, cells, count, key):
+    """Begin an episode: each person at a random place of `cells`, in metres, standing, and not in the goal's disc."""
     width = int(stage.width)
     fit = (RADIUS + BERTH) / stage.cell
     for p in range(people.shape[0]):
@@ -43,7 +43,9 @@ def place_people(people, legs, robot, world, stage, cells, count, key):
                 x = stage.origin_x + cx * stage.cell
                 y = stage.origin_y + cy * stage.cell
                 apart = f32(math.hypot(x - robot[a.X], y - robot[a.Y]))
-                if apart >= START_CLEAR and obstacle_distance(world, cx, cy, fit) >= fit:
+                to_goal = f32(math.hypot(x - robot[a.GOAL_X], y - robot[a.GOAL_Y]))
+                clear = apart >= START_CLEAR and to_goal >= RADIUS + goal_radius
+                if clear and obstacle_distance(world, cx, cy, fit) >= fit:
                     people[p, a.PERSON_X] = x
                     people[p, a.PERSON_Y] = y
                     people[p, a.PERSON_SPEED] = stage.people_speed * (f32(0.5) + f32(0.5) * u1)

@@ -48,6 +48,16 @@ def nearest_wall(world, px, py, limit):
 
 
 @kernel
+def place(k, people, robot, others, stage):
+    """Return (x, y) of body k, numbered as in `body`."""
+    if k < stage.people:
+        return people[k, a.PERSON_X], people[k, a.PERSON_Y]
+    if k == stage.people:
+        return robot[a.X], robot[a.Y]
+    return others[k - stage.people - 1, a.X], others[k - stage.people - 1, a.Y]
+
+
+@kernel
 def body(k, people, robot, others, stage, robot_radius):
     """Return (x, y, velocity x, velocity y, radius) of body k: people first, then the learner, then other robots."""
     if k < stage.people:
@@ -65,7 +75,7 @@ def next_nearest(p, last, last_distance, count, people, robot, others, stage):
     best = -1
     best_distance = SIGHT * SIGHT
     for k in range(count):
-        x, y, _, _, _ = body(k, people, robot, others, stage, RADIUS)
+        x, y = place(k, people, robot, others, stage)
         dx = x - people[p, a.PERSON_X]
         dy = y - people[p, a.PERSON_Y]
         distance = dx * dx + dy * dy
@@ -126,10 +136,11 @@ def by_forces(p, wx, wy, count, people, robot, others, world, stage, seconds):
     fx = push * nx
     fy = push * ny
     for k in range(count):
-        x, y, ux, uy, _ = body(k, people, robot, others, stage, RADIUS)
+        x, y = place(k, people, robot, others, stage)
         dx = me[a.PERSON_X] - x
         dy = me[a.PERSON_Y] - y
         if k != p and dx * dx + dy * dy < SIGHT * SIGHT:
+            _, _, ux, uy, _ = body(k, people, robot, others, stage, RADIUS)
             gx, gy = repulsion(dx, dy, ux, uy, wx / speed, wy / speed)
             fx += gx
             fy += gy

@@ -132,21 +132,21 @@ def in_the_way(one, dx, dy, look, x, y, reach):
 def way_is_free(params, arrays, stage, world, i, r, dx, dy, look):
     """Say whether robot r, taken as its outer disc, could drive `look` metres along (dx, dy) if nobody moved."""
     one = arrays.others[i, r]
-    px = (one[a.X] - stage.origin_x) / stage.cell
-    py = (one[a.Y] - stage.origin_y) / stage.cell
-    cells = look / stage.cell
-    if not swath_is_free(world, px, py, px + cells * dx, py + cells * dy, (params.radius + SIDE) / stage.cell):
+    reach = f32(2.0) * params.radius + SIDE
+    if in_the_way(one, dx, dy, look, arrays.robot[i, a.X], arrays.robot[i, a.Y], reach):
         return False
+    for k in range(stage.robots):
+        if k != r and in_the_way(one, dx, dy, look, arrays.others[i, k, a.X], arrays.others[i, k, a.Y], reach):
+            return False
     people = arrays.people[i]
     reach = params.radius + RADIUS + SIDE
     for p in range(stage.people):
         if in_the_way(one, dx, dy, look, people[p, a.PERSON_X], people[p, a.PERSON_Y], reach):
             return False
-    reach = f32(2.0) * params.radius + SIDE
-    for k in range(stage.robots):
-        if k != r and in_the_way(one, dx, dy, look, arrays.others[i, k, a.X], arrays.others[i, k, a.Y], reach):
-            return False
-    return not in_the_way(one, dx, dy, look, arrays.robot[i, a.X], arrays.robot[i, a.Y], reach)
+    px = (one[a.X] - stage.origin_x) / stage.cell
+    py = (one[a.Y] - stage.origin_y) / stage.cell
+    cells = look / stage.cell
+    return swath_is_free(world, px, py, px + cells * dx, py + cells * dy, (params.radius + SIDE) / stage.cell)
 
 
 @kernel

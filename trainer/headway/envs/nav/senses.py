@@ -31,13 +31,18 @@ def see_robots(ranges, params, arrays, stage, i, who, lane, lanes):
         one = arrays.robot[i] if k == 0 else arrays.others[i, k - 1]
         if k == who or one[a.X] <= FAR:
             continue
-        ox = one[a.X] - viewer[a.X]
-        oy = one[a.Y] - viewer[a.Y]
-        cos_o = f32(math.cos(one[a.HEADING]))
-        sin_o = f32(math.sin(one[a.HEADING]))
+        away_x = one[a.X] - viewer[a.X]
+        away_y = one[a.Y] - viewer[a.Y]
+        sight = params.lidar_range + params.radius
+        if away_x * away_x + away_y * away_y > sight * sight:
+            continue
+        ox = cos_h * away_x + sin_h * away_y  # in the viewer's frame, as the beams are
+        oy = cos_h * away_y - sin_h * away_x
+        cos_o = f32(math.cos(one[a.HEADING] - viewer[a.HEADING]))
+        sin_o = f32(math.sin(one[a.HEADING] - viewer[a.HEADING]))
         for b in range(lane, ranges.shape[0], lanes):
-            dx = cos_h * arrays.beams[0, b] - sin_h * arrays.beams[1, b]
-            dy = sin_h * arrays.beams[0, b] + cos_h * arrays.beams[1, b]
+            dx = arrays.beams[0, b]
+            dy = arrays.beams[1, b]
             hit = disc_hit(ox, oy, params.radius, dx, dy)
             if params.half_length > 0 and hit < ranges[b]:
                 hit = box_hit(ox, oy, cos_o, sin_o, params.half_length, params.half_width, dx, dy)

@@ -56,7 +56,8 @@ def build_level(params, arrays, stage, i):
         robot[a.GOAL_Y] = stage.goal_y
     robot[a.GOAL_DISTANCE] = math.hypot(robot[a.GOAL_X] - robot[a.X], robot[a.GOAL_Y] - robot[a.Y])
     if start >= 0:
-        place_people(arrays.people[i], arrays.legs[i], robot, world_of(arrays, stage, i), stage, cells, count, key)
+        people, world = arrays.people[i], world_of(arrays, stage, i)
+        place_people(people, arrays.legs[i], robot, params.goal_radius, world, stage, cells, count, key)
         put_all(params, arrays, stage, i, cells, count, key)
 
 
