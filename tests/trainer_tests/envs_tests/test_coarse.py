@@ -18,9 +18,10 @@ f32 = np.float32
 def ranges(made, px, py, angles, limit):
     """Distances in cells along at most LANES angles."""
     block, beams = new_block(), np.stack([np.cos(angles), np.sin(angles)]).astype(f32)
-    pack(made.grid, block.words)
+    words = np.zeros(2 * SIDE, np.uint32)
+    pack(made.grid, words)
     aim(block, f32(px), f32(py), f32(1.0), f32(0.0), beams, 0, f32(limit))
-    meet_cells(block, made, f32(px), f32(py))
+    meet_cells(block, made, words, f32(px), f32(py))
     return block.values[BOUND : BOUND + LANES][: len(angles)].tolist()
 
 

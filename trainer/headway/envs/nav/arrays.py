@@ -18,6 +18,7 @@ from headway_api.nav_spec import Levels, NavEnv
 from headway_api.train_spec import TrainSpec
 from numpy.typing import NDArray
 
+from headway.envs.nav.coarse import SIDE
 from headway.envs.nav.orca import MAX_LINES
 from headway.envs.nav.philox import SPLITS
 from headway.envs.nav.scenes import MAP, STRAIGHT, Scenes
@@ -103,6 +104,7 @@ class Arrays(NamedTuple):
     used: NDArray[np.int32]  # [N, 3]
     reached: NDArray[np.uint8]  # [N, G, G]
     queue: NDArray[np.int32]  # [N, G * G]
+    words: NDArray[np.uint32]  # [N, 2 * SIDE] columns and rows of a coarse world, for the scanner
     other_action: NDArray[np.float32]  # [N, R, 2] input, where a policy drives the other robots
     reachable: NDArray[np.int64]  # [N] cells at the head of `queue` that the robot can reach
     scratch: NDArray[np.float32]  # [N, 2 L + P, 4] half-planes of ORCA and chosen velocities; empty if nobody looks
@@ -245,6 +247,7 @@ def allocate(num_envs: int, nav: NavEnv, scenes: Scenes) -> Arrays:
         used=np.zeros((n, 3), np.int32),
         reached=np.zeros((n, side, side), np.uint8),
         queue=np.zeros((n, side * side), np.int32),
+        words=np.zeros((n, 2 * SIDE), np.uint32),
         other_action=np.zeros((n, others, 2), np.float32),
         reachable=np.zeros(n, np.int64),
         scratch=np.zeros((n, rows, 4), np.float32),

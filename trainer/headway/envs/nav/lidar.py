@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.envs.nav import arrays as a
-from headway.envs.nav.coarse import SIDE, cross, is_coarse, pack
+from headway.envs.nav.coarse import SIDE, cross, is_coarse
 from headway.envs.nav.grid import cast_ray
 from headway.envs.nav.jit import kernel
 from headway.envs.nav.shapes import SHAPES, cell_hit, disc_hit
@@ -22,7 +22,7 @@ from headway.envs.nav.shapes import SHAPES, cell_hit, disc_hit
 f32 = np.float32
 i32 = np.int32
 RADIUS = f32(a.PERSON_RADIUS)
-LANES = 32
+LANES = 40  # five vectors of eight; 200, 360, 720 and 1,080 beams leave no lane idle
 # Rows of `Block.values`: direction, its inverse, distance so far, cell, its clearance, distance of the nearest hit.
 DX, DY, INV_X, INV_Y, T, IX, IY, CLEAR, BOUND = (k * LANES for k in range(9))
 TINY = f32(1e-30)  # in the place of 0: beams along an axis never cross a border of the other one
@@ -33,13 +33,12 @@ class Block(NamedTuple):
 
     values: NDArray[np.float32]  # [9 * LANES]
     cells: NDArray[np.int32]  # [2 * LANES] column, row
-    words: NDArray[np.uint32]  # [2 * SIDE] columns and rows of a coarse world
 
 
 @kernel(allocates=True)
 def new_block():
     """Room for one thread."""
-    return Block(np.empty(9 * LANES, np.float32), np.empty(2 * LANES, np.int32), np.empty(2 * SIDE, np.uint32))
+    return Block(np.empty(9 * LANES, np.float32), np.empty(2 * LANES, np.int32))
 
 
 @kernel
@@ -61,8 +60,8 @@ def scan(ranges, robot, people, world, stage, beams, limit, lane, lanes):
 
 
 @kernel
-def scan_blocks(ranges, robot, people, world, stage, beams, limit, block):
-    """Do what `scan` does for all beams [2, B], in lockstep."""
+def scan_blocks(ranges, robot, people, world, words, stage, beams, limit, block):
+    """Do what `scan` does for all beams [2, B], in lockstep; `words` [2 * SIDE] are those of a coarse world."""
     x = robot[a.X]
     y = robot[a.Y]
     cos_h = f32(math.cos(robot[a.HEADING]))
@@ -70,12 +69,10 @@ def scan_blocks(ranges, robot, people, world, stage, beams, limit, block):
     px = (x - stage.origin_x) / stage.cell
     py = (y - stage.origin_y) / stage.cell
     coarse = is_coarse(world)
-    if coarse:
-        pack(world.grid, block.words)
     for first in range(0, ranges.shape[0], LANES):
         aim(block, px, py, cos_h, sin_h, beams, first, limit / stage.cell)
         if coarse:
-            meet_cells(block, world, px, py)
+            meet_cells(block, world, words, px, py)
         else:
             march(block, world, px, py)
         for k in range(min(LANES, ranges.shape[0] - first)):
@@ -111,8 +108,8 @@ def aim(block, px, py, cos_h, sin_h, beams, first, limit):
 
 
 @kernel
-def meet_cells(block, world, px, py):
-    """Let the lanes meet the cells of a coarse world, which is in `block.words`; T is infinite, BOUND is the hit."""
+def meet_cells(block, world, words, px, py):
+    """Let the lanes meet the cells of a coarse world; T is infinite, BOUND is the hit."""
     s = block.values
     for k in range(LANES):
         s[T + k] = f32(math.inf)
@@ -122,8 +119,8 @@ def meet_cells(block, world, px, py):
     height, width = world.grid.shape
     if world.grid[int(py), int(px)] == 0:
         bound[:] = f32(0.0)
-    cross(block.words[:SIDE], width, px, py, dx, inv_x, dy, bound)
-    cross(block.words[SIDE:], height, py, px, dy, inv_y, dx, bound)
+    cross(words[:SIDE], width, px, py, dx, inv_x, dy, bound)
+    cross(words[SIDE:], height, py, px, dy, inv_y, dx, bound)
 
 
 @kernel

@@ -58,7 +58,7 @@ def look(ranges, params, arrays, stage, i, who, lane, lanes, block):
     if block is None:
         scan(ranges, robot, people, world, stage, arrays.beams, params.lidar_range, lane, lanes)
     else:
-        scan_blocks(ranges, robot, people, world, stage, arrays.beams, params.lidar_range, block)
+        scan_blocks(ranges, robot, people, world, arrays.words[i], stage, arrays.beams, params.lidar_range, block)
     if stage.robots > 0:
         see_robots(ranges, params, arrays, stage, i, who, lane, lanes)
     if params.scan_noise > 0 or params.scan_dropout > 0:

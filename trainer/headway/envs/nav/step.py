@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from headway.envs.nav import arrays as a
+from headway.envs.nav.coarse import is_coarse, pack
 from headway.envs.nav.crowd import person_distance, place_people, send_people, walk
 from headway.envs.nav.draw import draw_level, level_key, open_cells, world_of
 from headway.envs.nav.footprint import disc_free, footprint_free
@@ -62,12 +63,21 @@ def build_level(params, arrays, stage, i):
 
 
 @kernel
+def note_columns(arrays, stage, i):
+    """Note the columns and rows of a coarse world, which every scan of the episode reads."""
+    world = world_of(arrays, stage, i)
+    if is_coarse(world):
+        pack(world.grid, arrays.words[i])
+
+
+@kernel
 def begin(params, arrays, i, stage_number):
     """Begin the episode that `count[EPISODE]` names."""
     arrays.count[i, a.STEP] = 0
     draw_level(params, arrays, arrays.count[i], i, stage_number)
     stage = arrays.scenes[arrays.count[i, a.SCENE]]
     build_level(params, arrays, stage, i)
+    note_columns(arrays, stage, i)
 
 
 @kernel
@@ -199,6 +209,7 @@ def rebuild(params, arrays, i):
         key = level_key(params, arrays.count[i])
         world = world_of(arrays, stage, i)
         _, _, _, arrays.reachable[i] = generate(world, arrays.reached[i], arrays.queue[i], stage, key)
+    note_columns(arrays, stage, i)
 
 
 @kernel(nogil=True, allocates=True)
