@@ -77,7 +77,7 @@ def train_a_rank(env: str, wire: dict[str, Any], folder: Path, attempt: int, kil
     from trainer_tests.line_env import LineEnv
 
     if env == "line":
-        registry.make_vector_env = lambda spec, num_envs, offset, threads: LineEnv(num_envs, offset, spec.seed)
+        registry.make_vector_env = lambda spec, num_envs, offset, threads, device: LineEnv(num_envs, offset, spec.seed)
     logging.basicConfig(level=logging.INFO)
     rank, calls = int(os.environ["RANK"]), 0
 
