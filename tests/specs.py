@@ -139,6 +139,8 @@ def valid_runs(draw: st.DrawFn) -> Document:
             )
         ),
     }
+    if nav and "gru" in train["network"]:
+        train["env"]["nav"].pop("others", None)  # a network with memory drives no other robots
     spec = {
         "nodes": nodes,
         "processesPerNode": processes,
