@@ -8,7 +8,7 @@ what it follows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from headway_api.nav_spec import (
     Automaton,
@@ -92,3 +92,11 @@ def preset(name: str) -> tuple[NavEnv, Levels]:
     if name not in PRESETS:
         raise UserError(f"preset: found {name!r}: give one of {', '.join(PRESETS)}")
     return PRESETS[name]()
+
+
+def filled(name: str | None, nav: Any, levels: Any) -> tuple[Any, Any]:
+    """Return what is given, and the preset's where nothing is. Raises UserError as `preset`; None names no preset."""
+    if name is None:
+        return nav, levels
+    named_nav, named_levels = preset(name)
+    return nav or named_nav, levels or named_levels

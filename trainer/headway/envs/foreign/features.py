@@ -14,7 +14,7 @@ from torch import Tensor
 
 from headway.envs.foreign.spaces import Sizes
 from headway.envs.nav.features import Features
-from headway.envs.presets import preset
+from headway.envs.presets import filled
 from headway.envs.protocol import FeatureLayout, Observation
 from headway.errors import SpecError
 
@@ -56,6 +56,6 @@ def make_features(spec: GymEnv, stages: Sequence[Stage], sizes: Sizes) -> Featur
             if ROBOT & stage.kwargs.keys():
                 fix = "nav and preset are for all stages: move them to train.env.gym.kwargs"
                 raise SpecError(f"train.curriculum.stages[{stage.name}].kwargs", stage.kwargs, fix)
-        name, nav = spec.kwargs.get("preset"), spec.kwargs.get("nav")
-        return Features(NavEnv.model_validate(nav or (preset(name)[0] if name else {})))
+        nav, _ = filled(spec.kwargs.get("preset"), spec.kwargs.get("nav"), None)
+        return Features(NavEnv.model_validate(nav or {}))
     return Plain(sizes)

@@ -50,9 +50,7 @@ class NavGymEnv(gymnasium.Env[Observation, NDArray[np.float32] | np.int64]):
         """
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode {render_mode!r}: choose None or 'rgb_array'")
-        if preset is not None:
-            named_nav, named_levels = presets.preset(preset)
-            nav, levels = nav or named_nav, levels or named_levels
+        nav, levels = presets.filled(preset, nav, levels)
         stage = {"name": "levels", "levels": levels or DEFAULT_LEVELS}
         spec = TrainSpec.model_validate(
             {
