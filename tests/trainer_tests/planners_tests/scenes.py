@@ -54,6 +54,23 @@ POCKET = """
 #                            #
 ##############################"""
 
+# A wall with a gap of 0.6 m, behind which the goal is in view.
+GAP = """
+##############################
+#            ####            #
+#            ####            #
+#            ####            #
+#            ####            #
+#   S                    G   #
+#            ####            #
+#            ####            #
+#            ####            #
+#            ####            #
+##############################""".replace(
+    "#   S                    G   #",
+    "#                            #\n#   S                    G   #\n#                            #",
+)
+
 
 def write_map(folder: Path, drawing: str) -> tuple[Path, tuple[float, float], tuple[float, float]]:
     """Write the map; return its .yaml and where start and goal are, in metres."""

@@ -5,7 +5,7 @@ import torch
 from headway.envs.nav.vector import NavVectorEnv
 from headway.errors import SpecError
 from trainer_tests.envs_tests.conftest import build_spec
-from trainer_tests.planners_tests.scenes import POCKET, drive, place, scene
+from trainer_tests.planners_tests.scenes import GAP, POCKET, drive, place, scene
 
 pytestmark = pytest.mark.timeout(600)  # the first of them compile kernels, minutes on a busy machine
 CLUTTER = {"world": {"clutter": {"sizeMeters": 8.0, "fill": 0.1}}, "minGoalMeters": 3.0}
@@ -29,6 +29,12 @@ def test_who_has_left_the_way_is_led_back_from_where_he_is(tmp_path):
     env.expert("astar")
     place(env, (3.3, 1.7), (5.1, 1.7), [0.0])  # deep in the pocket, facing its wall
     assert drive(env, "astar") == ["success"]
+
+
+@pytest.mark.parametrize("name", ["astar", "orca"])
+def test_a_goal_in_view_through_a_gap_that_only_the_narrow_margin_passes_is_driven_to(tmp_path, name):
+    env = scene(tmp_path, GAP, [0.0], robot={"footprint": {"disc": {"radiusMeters": 0.24}}})
+    assert drive(env, name) == ["success"]
 
 
 def test_an_expert_that_is_not_there_is_named_with_those_that_are():

@@ -146,18 +146,19 @@ def target(body, arrays, i, stage, world, toward):
     px = (robot[a.X] - stage.origin_x) / stage.cell
     py = (robot[a.Y] - stage.origin_y) / stage.cell
     width = int(stage.width)
-    x, y = float(robot[a.GOAL_X]), float(robot[a.GOAL_Y])
+    at = -1
     for k in range(2 * KEPT.shape[0]):
         radius = f32(disc(body, k, KEPT) / stage.cell)
         joined = on_the_way(world, stage, toward, px, py, radius)
         if joined < 0:
             continue
         at = carrot(world, stage, toward, joined, px, py, radius)
-        if toward[at] != GOAL:
-            x = stage.origin_x + (at % width + 0.5) * stage.cell
-            y = stage.origin_y + (at // width + 0.5) * stage.cell
         if at != joined or toward[at] == GOAL:
             break
+    x, y = float(robot[a.GOAL_X]), float(robot[a.GOAL_Y])
+    if at >= 0 and toward[at] != GOAL:
+        x = stage.origin_x + (at % width + 0.5) * stage.cell
+        y = stage.origin_y + (at // width + 0.5) * stage.cell
     # Slow where it is tight, so that braking and turning fit into the free distance.
     reach = f32((body.outer_radius + SLOW_METERS) / stage.cell)
     free = obstacle_distance(world, px, py, reach) * stage.cell - body.outer_radius
