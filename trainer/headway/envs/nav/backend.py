@@ -14,7 +14,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,16 +68,16 @@ class Threads:
     def __init__(self, arrays: Arrays, threads: int) -> None:
         self.tensors = {name: torch.from_numpy(getattr(arrays, name)) for name in SHARED}
         self._threads = threads
+        num_envs = len(arrays.count)
+        # More pieces than threads, because environments that begin a level take longer; but a call costs 20 us.
+        pieces = min(max(num_envs // LEAST, threads), 4 * threads, num_envs)
+        self._pieces = list(pairwise(num_envs * k // pieces for k in range(pieces + 1)))
         self._helpers = ThreadPoolExecutor(max(1, threads - 1))  # beside the thread that asks
 
     def run(self, task: int, params: Params, arrays: Arrays, action: Tensor, stage: int) -> None:
         """Do a task, shared among the threads."""
         work = partial(run, task, params, arrays, action.numpy(), stage)
-        num_envs = len(arrays.count)
-        # More pieces than threads, because environments that begin a level take longer; but a call costs 20 us.
-        pieces = min(max(num_envs // LEAST, self._threads), 4 * self._threads, num_envs)
-        bounds = np.linspace(0, num_envs, 1 + pieces, dtype=np.int64).tolist()
-        left = deque(pairwise(bounds))
+        left = deque(self._pieces)
         others = [self._helpers.submit(_work_off, left, work) for _ in range(self._threads - 1)]
         _work_off(left, work)
         for other in others:
