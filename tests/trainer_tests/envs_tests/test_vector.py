@@ -29,14 +29,14 @@ def pose(env):
     return env.arrays.robot[0, : a.TURN + 1].tolist()
 
 
-def roll(envs, steps=80, stage=0):
+def roll(envs, steps=80, stage=0, rows=8):
     """Drive environments with the same actions by global index; everything they return, joined."""
     seen = []
     for env in envs:
         env.set_stage(stage)
         env.reset()
     for k in range(steps):
-        action = torch.rand((8, 2), generator=torch.Generator().manual_seed(k)) * 1.2 - 0.4
+        action = torch.rand((rows, 2), generator=torch.Generator().manual_seed(k)) * 1.2 - 0.4
         parts = [everything(env.step(part)) for env, part in zip(envs, action.chunk(len(envs)), strict=True)]
         seen += [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
     return seen
@@ -86,6 +86,12 @@ def test_actions_beyond_one_are_clipped_and_the_robot_never_reverses(make_spec):
 def test_an_action_that_is_not_a_number_is_refused(make_spec):
     with pytest.raises(ValueError, match="not finite"):
         env_at(make_spec(EMPTY)).step(act(float("nan"), 0))
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 2), (1, 3), (0, 2)])
+def test_an_action_of_another_shape_is_refused_before_the_kernel_reads_it(make_spec, shape):
+    with pytest.raises(ValueError, match=r"the action is \[.*\]: give \[1, 2\]"):
+        env_at(make_spec(EMPTY)).step(torch.zeros(shape))
 
 
 def test_reward_is_progress_and_the_cost_of_a_step(make_spec):
@@ -202,9 +208,10 @@ def test_two_ranks_of_four_equal_one_of_eight(make_spec, stage):
     assert same(whole, halves)
 
 
-def test_threads_change_nothing(make_spec):
+def test_threads_that_share_the_environments_change_nothing(make_spec):
     spec = make_spec(CROWDED)
-    assert same(roll([NavVectorEnv(spec, 8)]), roll([NavVectorEnv(spec, 8, threads=3)]))
+    one, three = (roll([NavVectorEnv(spec, 40, threads=threads)], rows=40) for threads in (1, 3))
+    assert same(one, three)
 
 
 def test_another_seed_is_another_run(make_spec):

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import pairwise
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from headway.envs.nav.arrays import Arrays, Params
+from headway.envs.nav.share import GROUP
 from headway.envs.nav.step import run
 
 log = logging.getLogger("headway")
@@ -34,7 +32,6 @@ STATE = (
     "other_observation",
 )  # and this step's observations
 OUTPUTS = ("observation", "reward", "outcome", "final_observation", "final_goal", "ended", "final_reward", "failed")
-LEAST = 128  # environments of a piece
 SHARED = (*STATE, *OUTPUTS, "other_action")  # with torch
 
 
@@ -67,21 +64,19 @@ class Threads:
 
     def __init__(self, arrays: Arrays, threads: int) -> None:
         self.tensors = {name: torch.from_numpy(getattr(arrays, name)) for name in SHARED}
-        self._threads = threads
-        num_envs = len(arrays.count)
-        # More pieces than threads, because environments that begin a level take longer; but a call costs 20 us.
-        pieces = min(max(num_envs // LEAST, threads), 4 * threads, num_envs)
-        self._pieces = list(pairwise(num_envs * k // pieces for k in range(pieces + 1)))
-        self._helpers = ThreadPoolExecutor(max(1, threads - 1))  # beside the thread that asks
+        self._taken = np.zeros(1, np.int64)
+        # No more threads than there are groups; the thread that asks is one of them.
+        self._helping = min(threads, -(-len(arrays.count) // GROUP)) - 1
+        self._helpers = ThreadPoolExecutor(max(1, self._helping))
 
     def run(self, task: int, params: Params, arrays: Arrays, action: Tensor, stage: int) -> None:
         """Do a task, shared among the threads."""
-        work = partial(run, task, params, arrays, action.numpy(), stage)
-        left = deque(self._pieces)
-        others = [self._helpers.submit(_work_off, left, work) for _ in range(self._threads - 1)]
-        _work_off(left, work)
-        for other in others:
-            other.result()
+        self._taken[0] = 0
+        given = (task, params, arrays, action.numpy(), stage, self._taken)
+        helpers = [self._helpers.submit(run, *given) for _ in range(self._helping)]
+        run(*given)
+        for helper in helpers:
+            helper.result()
 
     def fetch(self) -> None:
         """Nothing to do: there is one memory."""
@@ -89,16 +84,6 @@ class Threads:
     def close(self) -> None:
         """End the threads."""
         self._helpers.shutdown()
-
-
-def _work_off(left: deque[tuple[int, int]], work: Callable[[int, int], None]) -> None:
-    """Take pieces as long as there are some."""
-    while True:
-        try:
-            first, last = left.popleft()
-        except IndexError:
-            return
-        work(first, last)
 
 
 def make_backend(arrays: Arrays, threads: int, device: str) -> Backend:

@@ -23,6 +23,7 @@ from headway.envs.nav.reactive import RADIUS
 from headway.envs.nav.robots import command_others, drive_others, free_of_others, put_all, settle
 from headway.envs.nav.scenes import MAP
 from headway.envs.nav.senses import LEARNER, observe
+from headway.envs.nav.share import GROUP, take
 
 f32 = np.float32
 BEGIN, STEP, REBUILD = range(3)  # tasks of `run`
@@ -212,21 +213,34 @@ def rebuild(params, arrays, i):
     note_columns(arrays, stage, i)
 
 
+@kernel
+def one(task, params, arrays, action, stage_number, i, block):
+    """Do a task for environment i."""
+    begins = task == BEGIN
+    if task == STEP:
+        act(params, arrays, i, action[i])
+        observe(params, arrays, i, ONLY, ONE, block)
+        begins = has_ended(arrays, i)
+        if begins:  # the next episode begins in the same step
+            keep_last(arrays, i, ONLY, ONE)
+            end(arrays, i)
+    elif task == REBUILD:
+        rebuild(params, arrays, i)
+    if begins:
+        begin(params, arrays, i, stage_number)
+        observe(params, arrays, i, ONLY, ONE, block)
+
+
 @kernel(nogil=True, allocates=True)
-def run(task, params, arrays, action, stage_number, first, last):
-    """Do a task for environments `first` to `last - 1`. The one entry point, so that all is compiled once."""
+def run(task, params, arrays, action, stage_number, taken):
+    """Do a task for all environments, together with other threads that do the same.
+
+    The one entry point, so that all is compiled once. `taken` int64 [1]: how many groups are taken, 0 at first.
+    """
     block = new_block()
-    for i in range(first, last):
-        begins = task == BEGIN
-        if task == STEP:
-            act(params, arrays, i, action[i])
-            observe(params, arrays, i, ONLY, ONE, block)
-            begins = has_ended(arrays, i)
-            if begins:  # the next episode begins in the same step
-                keep_last(arrays, i, ONLY, ONE)
-                end(arrays, i)
-        elif task == REBUILD:
-            rebuild(params, arrays, i)
-        if begins:
-            begin(params, arrays, i, stage_number)
-            observe(params, arrays, i, ONLY, ONE, block)
+    num_envs = len(arrays.count)
+    first = take(taken) * GROUP
+    while first < num_envs:
+        for i in range(first, min(first + GROUP, num_envs)):
+            one(task, params, arrays, action, stage_number, i, block)
+        first = take(taken) * GROUP

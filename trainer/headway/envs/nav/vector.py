@@ -121,6 +121,9 @@ class NavVectorEnv:
         Numbers, float [N, 2], are taken in a discrete space too: planners command so.
         """
         command = self._command(action.detach())
+        if command.shape != (self.num_envs, 2):  # the kernel checks no index
+            rows = f"{self.num_envs} choices or " if self.actions.discrete else ""
+            raise ValueError(f"the action is {list(action.shape)}: give {rows}[{self.num_envs}, 2]")
         self._ask_driver()
         self._turn_over()
         self._run(STEP, command)
