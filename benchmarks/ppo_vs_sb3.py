@@ -69,7 +69,7 @@ def headway(updates: int) -> list[float]:
 def sb3(updates: int, vectorised: bool) -> list[float]:
     """Train with Stable-Baselines3; return the times at which rollouts began."""
     import torch
-    from sb3_faces import FeatureVecEnv, single_face
+    from sb3_faces import FeatureVecEnv, FeatureVecWrapper, single_face
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import SubprocVecEnv
@@ -88,7 +88,8 @@ def sb3(updates: int, vectorised: bool) -> list[float]:
     if vectorised:
         env, steps = FeatureVecEnv(wire(ENVS, STEPS), os.cpu_count() or 1), STEPS
     else:
-        env = SubprocVecEnv([single_face(LEVELS) for _ in range(SUBPROCESSES)], start_method="forkserver")
+        singles = [single_face(LEVELS) for _ in range(SUBPROCESSES)]
+        env = FeatureVecWrapper(SubprocVecEnv(singles, start_method="forkserver"))
         steps = ENVS * STEPS // SUBPROCESSES
     policy = {"net_arch": {"pi": HIDDEN, "vf": HIDDEN}, "activation_fn": torch.nn.ReLU}
     model = PPO(

@@ -13,20 +13,31 @@ from headway.envs import registry
 from headway.envs.nav.features import Features
 from headway_api.nav_spec import NavEnv
 from headway_api.train_spec import TrainSpec
-from stable_baselines3.common.vec_env.base_vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvWrapper
 
 
-class FeatureWrapper(gymnasium.ObservationWrapper):
-    """The single face's dictionary as one row of features."""
+class FeatureVecWrapper(VecEnvWrapper):
+    """Features of all single environments at once, in SB3's own process: in each of theirs they would cost more."""
 
-    def __init__(self, env: gymnasium.Env) -> None:
-        super().__init__(env)
+    def __init__(self, venv: VecEnv) -> None:
         self._features = Features(NavEnv())
-        self.observation_space = spaces.Box(-np.inf, np.inf, (self._features.layout.size,), np.float32)
+        super().__init__(venv, spaces.Box(-np.inf, np.inf, (self._features.layout.size,), np.float32))
 
-    def observation(self, observation: dict[str, np.ndarray]) -> np.ndarray:
-        """[F]."""
-        return self._features({name: torch.from_numpy(row[None]) for name, row in observation.items()})[0].numpy()
+    def reset(self) -> np.ndarray:
+        """[N, F]."""
+        return self._rows(self.venv.reset())
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Step; the last features of episodes that ended are in `infos`, as SB3 wants it."""
+        observation, reward, ended, infos = self.venv.step_wait()
+        for info in infos:
+            if "terminal_observation" in info:
+                last = {name: row[None] for name, row in info["terminal_observation"].items()}
+                info["terminal_observation"] = self._rows(last)[0]
+        return self._rows(observation), reward, ended, infos
+
+    def _rows(self, observation: dict[str, np.ndarray]) -> np.ndarray:
+        return self._features({name: torch.from_numpy(rows) for name, rows in observation.items()}).numpy()
 
 
 def single_face(levels: dict[str, Any]) -> Callable[[], gymnasium.Env]:
@@ -34,7 +45,7 @@ def single_face(levels: dict[str, Any]) -> Callable[[], gymnasium.Env]:
 
     def make() -> gymnasium.Env:
         torch.set_num_threads(1)
-        return FeatureWrapper(gymnasium.make("headway/Nav-v0", levels=levels))
+        return gymnasium.make("headway.envs:headway/Nav-v0", levels=levels)
 
     return make
 
