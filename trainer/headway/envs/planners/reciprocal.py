@@ -23,7 +23,7 @@ from headway.envs.nav.reactive import nearest_wall
 from headway.envs.nav.scenes import STRAIGHT
 from headway.envs.nav.step import world_of
 from headway.envs.planners.body import command
-from headway.envs.planners.shortest import TURN_GAIN, keep_way, target
+from headway.envs.planners.shortest import TURN_GAIN, careful_speed, keep_way, target
 
 f32 = np.float32
 AHEAD = 0.1  # metres
@@ -94,9 +94,9 @@ def avoid(body, arrays, i, stage, world, toward, lines, room, action):
     aside = AHEAD * robot[a.TURN]
     vx = f32(speed * cos - aside * sin)
     vy = f32(speed * sin + aside * cos)
-    tx, ty, cap = target(body, arrays, i, stage, world, toward)
+    tx, ty, free = target(body, arrays, i, stage, world, toward)
     far = math.hypot(tx - robot[a.X], ty - robot[a.Y])
-    wanted = cap * body.max_speed / max(far, 1e-6)
+    wanted = careful_speed(body, free) / max(far, 1e-6)
     ax = f32(wanted * (tx - robot[a.X]))
     ay = f32(wanted * (ty - robot[a.Y]))
     walls, rows = half_planes(body, arrays, i, stage, world, x, y, vx, vy, lines)

@@ -27,7 +27,8 @@ MARGINS = np.array([0.1, 0.04])  # metres around the footprint's disc: the wide 
 KEPT = np.array([0.08, 0.03])  # metres that pursuit keeps from obstacles while it cuts corners, if it can
 STRAY = 4  # cells around the robot in which it looks for the way
 FAR = 60  # cells ahead on the way that it looks at
-SLOW_METERS, SLOWEST = 0.3, 0.3  # free distance from which on it slows down, and to which share of the top speed
+SLOWEST = 0.3  # share of the top speed that it drives at even where it could not stop
+LEAST_METERS = 0.3  # how far it looks for obstacles around itself, at least
 TURN_GAIN = 3.0  # rad/s for each rad of heading error
 TURN_ON_SPOT = 0.5  # rad
 
@@ -110,11 +111,30 @@ def carrot(world, stage, toward, at, px, py, radius):
 
 
 @kernel
-def head_for(body, robot, x, y, cap, action):
-    """Drive towards a point at no more than `cap` of the top speed: turn on the spot where it lies far aside."""
+def careful_speed(body, free):
+    """Speed from which it can stop within `free` metres, but never less than a share of the top speed.
+
+    A step passes before it can brake: v t + v^2 / 2a = free.
+    """
+    late = body.acceleration * body.step_seconds
+    stoppable = math.sqrt(late**2 + 2.0 * body.acceleration * max(free, 0.0)) - late
+    return min(max(stoppable, SLOWEST * body.max_speed), body.max_speed)
+
+
+@kernel
+def head_for(body, robot, x, y, free, action):
+    """Drive towards a point with `free` metres around the robot; turn on the spot where it lies far aside.
+
+    While it turns towards the line to the point it strays from it by speed * error / TURN_GAIN in all: the heading's
+    error decays exponentially. That must fit into the free distance.
+    """
     error = wrap(math.atan2(y - robot[a.Y], x - robot[a.X]) - robot[a.HEADING])
-    share = 0.0 if abs(error) > TURN_ON_SPOT else math.cos(error) ** 4
-    command(body, min(share, cap) * body.max_speed, TURN_GAIN * error, action)
+    if abs(error) > TURN_ON_SPOT:
+        speed = 0.0
+    else:
+        speed = min(math.cos(error) ** 4 * body.max_speed, careful_speed(body, free))
+        speed = min(speed, max(free, KEPT[-1]) * TURN_GAIN / max(abs(error), 1e-6))
+    command(body, speed, TURN_GAIN * error, action)
 
 
 @kernel
@@ -141,7 +161,10 @@ def plan(body, arrays, i, stage, world, cost, toward):
 
 @kernel
 def target(body, arrays, i, stage, world, toward):
-    """Return what environment i makes for on its way, (x, y) in metres, and at which share of its top speed at most."""
+    """Return what environment i makes for on its way, (x, y), and how far off obstacles are, as far as it matters.
+
+    All in metres; the last from the disc around the footprint, below 0 where that does not fit.
+    """
     robot = arrays.robot[i]
     px = (robot[a.X] - stage.origin_x) / stage.cell
     py = (robot[a.Y] - stage.origin_y) / stage.cell
@@ -159,10 +182,10 @@ def target(body, arrays, i, stage, world, toward):
     if at >= 0 and toward[at] != GOAL:
         x = stage.origin_x + (at % width + 0.5) * stage.cell
         y = stage.origin_y + (at // width + 0.5) * stage.cell
-    # Slow where it is tight, so that braking and turning fit into the free distance.
-    reach = f32((body.outer_radius + SLOW_METERS) / stage.cell)
-    free = obstacle_distance(world, px, py, reach) * stage.cell - body.outer_radius
-    return x, y, min(max(free / SLOW_METERS, SLOWEST), 1.0)
+    braking = body.max_speed * (body.step_seconds + body.max_speed / (2.0 * body.acceleration))
+    most = max(LEAST_METERS, braking)  # more makes no difference
+    reach = f32((body.outer_radius + most) / stage.cell)
+    return x, y, obstacle_distance(world, px, py, reach) * stage.cell - body.outer_radius
 
 
 @kernel
@@ -193,8 +216,8 @@ def shortest_way_all(body, arrays, cost, toward, known, action):
         stage = arrays.scenes[arrays.count[i, a.SCENE]]
         world = world_of(arrays, stage, i)
         keep_way(body, arrays, i, stage, world, cost, toward[i], known[i])
-        x, y, cap = target(body, arrays, i, stage, world, toward[i])
-        head_for(body, arrays.robot[i], x, y, cap, action[i])
+        x, y, free = target(body, arrays, i, stage, world, toward[i])
+        head_for(body, arrays.robot[i], x, y, free, action[i])
 
 
 @kernel(nogil=True)
@@ -202,4 +225,4 @@ def go_straight_all(body, arrays, action):
     """Act for every environment: turn to the goal and drive, whatever is in the way."""
     for i in range(arrays.robot.shape[0]):
         robot = arrays.robot[i]
-        head_for(body, robot, robot[a.GOAL_X], robot[a.GOAL_Y], 1.0, action[i])
+        head_for(body, robot, robot[a.GOAL_X], robot[a.GOAL_Y], np.inf, action[i])
