@@ -21,7 +21,7 @@ from headway.envs.foreign.memory import Block, share
 from headway.envs.foreign.spaces import Sizes
 from headway.errors import SpecError
 
-LEAVE_SECONDS = 5.0
+LEAVE_SECONDS = 20.0  # an interpreter takes seconds to leave on a busy machine
 SHARED_MEMORY = Path("/dev/shm")
 # A worker is one of several: a thread each, no windows, no greetings.
 QUIET = {
