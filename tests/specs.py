@@ -193,3 +193,20 @@ def bent_runs(draw: st.DrawFn) -> Document:
     else:
         parent[place[-1]] = draw(_junk)
     return document
+
+
+def small_study(**spec: Any) -> Document:
+    """Return a small valid study; the arguments replace fields of spec."""
+    run = small_run(evaluation={"everySteps": 1024, "levels": 8})["spec"]
+    return {
+        "apiVersion": "headway.dev/v1alpha1",
+        "kind": "HPOStudy",
+        "metadata": {"name": "search"},
+        "spec": {
+            "parameters": [{"path": "train.algo.ppo.learningRate", "float": {"low": 1e-4, "high": 1e-2, "log": True}}],
+            "objectives": [{"metric": "successRate", "direction": "maximize"}],
+            "budget": {"trials": 4, "parallel": 2},
+            "runTemplate": run,
+            **spec,
+        },
+    }

@@ -9,7 +9,11 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 TRAINING_RUN: Final = "TrainingRun"
 TRAINING_RUNS: Final = "trainingruns"
+HPO_STUDY: Final = "HPOStudy"
+HPO_STUDIES: Final = "hpostudies"
 MAX_RUN_NAME: Final = 40  # names of children are built from it and stay under 63 characters
+MAX_STUDY_NAME: Final = 30  # its runs are called <study>-<trial>, or <study>-<trial>-<seed>
+OBJECT_NAME: Final = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"  # of runs and studies
 MAX_NODES: Final = 64
 
 # --- labels and annotations of children -------------------------------------------------------------------------

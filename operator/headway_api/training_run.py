@@ -18,7 +18,6 @@ _WORLD_SIZE = (
     "self.nodes * (type(self.processesPerNode) == int ? int(self.processesPerNode) : "
     "(self.gpusPerNode > 0 ? self.gpusPerNode : 1))"
 )
-RUN_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 
 def _processes(value: object) -> object:
@@ -237,10 +236,10 @@ class Metadata(Contract):
     name: str = Field(
         min_length=1,
         max_length=names.MAX_RUN_NAME,
-        pattern=RUN_NAME,
+        pattern=names.OBJECT_NAME,
         description="Name of the run: lower-case letters, digits and -, beginning with a letter.",
     )
-    namespace: str = Field("default", max_length=63, pattern=RUN_NAME.replace("[a-z]", "[a-z0-9]", 1))
+    namespace: str = Field("default", max_length=63, pattern=names.OBJECT_NAME.replace("[a-z]", "[a-z0-9]", 1))
     uid: str = Field("", max_length=64)
     generation: Int = 0
     resource_version: str = Field("", max_length=64)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from headway_api.algo_spec import Algo, Mlp, Network, Ppo
 from headway_api.curriculum_spec import Curriculum, Stage
-from headway_api.load import explain, load_run
+from headway_api.load import load_run
+from headway_api.refusals import explain
 from headway_api.train_spec import Env, Trackers, TrainSpec
 from pydantic import ValidationError
 

@@ -1,0 +1,72 @@
+"""An HPOStudy: defaults, and what is refused with which words."""
+
+from typing import Any
+
+import pytest
+from headway_api.hpo_study import METRICS, HPOStudy
+from headway_api.load import SpecError, validate_study
+from specs import small_run, small_study
+
+LEARNING_RATE = small_study()["spec"]["parameters"][0]
+CHOICE = {"path": "train.network.mlp.hidden", "categorical": {"choices": [[16], [32]]}}
+TWO = [{"metric": "successRate", "direction": "maximize"}, {"metric": "seconds", "direction": "minimize"}]
+
+
+def optuna(**engine: Any) -> dict:
+    return {"optuna": engine}
+
+
+def test_defaults_are_tpe_with_hyperband_one_at_a_time() -> None:
+    spec = validate_study(small_study(budget={"trials": 4})).spec
+    assert spec.engine.optuna is not None
+    assert spec.engine.optuna.sampler.chosen()[0] == "tpe"
+    assert spec.engine.optuna.pruner.chosen()[0] == "hyperband"
+    assert (spec.budget.parallel, spec.seeds_per_trial, spec.trial_history_limit) == (1, 1, 10)
+
+
+def test_a_study_survives_the_wire() -> None:
+    study = validate_study(small_study(parameters=[LEARNING_RATE, CHOICE]))
+    assert HPOStudy.model_validate(study.to_wire(), by_alias=True) == study
+
+
+def test_metrics_are_those_that_an_evaluation_writes() -> None:
+    assert all(name.startswith("evaluation/") for name in METRICS.values())
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"parameters": []}, "spec.parameters: .*at least 1"),
+        ({"parameters": [LEARNING_RATE, LEARNING_RATE]}, "each path can stand in the list once"),
+        ({"objectives": []}, "spec.objectives: .*at least 1"),
+        ({"objectives": [{"metric": "score", "direction": "maximize"}]}, "spec.objectives.0..metric: found 'score': "),
+        ({"objectives": [{"metric": "reward"}]}, "spec.objectives.0..direction: is required"),
+        ({"objectives": [TWO[0], TWO[0]]}, "each metric can be an objective once"),
+        ({"objectives": TWO}, "several objectives cannot prune"),
+        ({"budget": {"trials": 2, "parallel": 3}}, "parallel must be at most trials"),
+        ({"constraints": [{"metric": "seconds"}]}, "set exactly one of: atMost, atLeast"),
+        ({"engine": {}}, "set exactly one of: optuna"),
+        ({"engine": optuna(sampler={"cmaEs": {}}), "parameters": [CHOICE]}, "CMA-ES knows numbers only"),
+        ({"engine": optuna(sampler={"cmaEs": {}}, pruner={"none": {}}), "objectives": TWO}, "CMA-ES knows one obj"),
+        ({"engine": optuna(sampler={"grid": {}})}, "a grid needs a step in every float"),
+        ({"engine": optuna(pruner={"wilcoxon": {}})}, "seedsPerTrial must be above 1"),
+        ({"runTemplate": small_run()["spec"]}, "everySteps must be from 1 to totalSteps"),
+        ({"runTemplate": {"train": {}}}, "spec.runTemplate.train.env: is required"),
+        ({"warmStart": {"study": "Other_One"}}, "spec.warmStart.study: found 'Other_One'"),
+    ],
+    ids=lambda case: str(case)[:50],
+)
+def test_a_bad_study_is_refused_by_field_value_and_fix(spec: dict, says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        validate_study(small_study(**spec))
+
+
+def test_two_objectives_without_pruning_are_fine() -> None:
+    assert len(validate_study(small_study(objectives=TWO, engine=optuna(pruner={"none": {}}))).spec.objectives) == 2
+
+
+def test_the_name_leaves_room_for_the_names_of_runs() -> None:
+    document = small_study()
+    document["metadata"]["name"] = "a" * 31
+    with pytest.raises(SpecError, match=r"metadata.name: .*at most 30"):
+        validate_study(document)
