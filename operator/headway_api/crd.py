@@ -126,7 +126,8 @@ def crd(kind: Kind) -> Schema:
         "storage": True,
         "subresources": {"status": {}},
         "additionalPrinterColumns": [
-            {"name": name, "type": form, "jsonPath": path, "description": text} for name, form, path, text in kind.columns
+            {"name": name, "type": form, "jsonPath": path, "description": text}
+            for name, form, path, text in kind.columns
         ],
         "schema": {"openAPIV3Schema": schema},
     }

@@ -19,6 +19,10 @@ MAX_NODES: Final = 64
 # --- labels and annotations of children -------------------------------------------------------------------------
 LABEL_RUN: Final = f"{GROUP}/run"
 LABEL_RUN_UID: Final = f"{GROUP}/run-uid"
+LABEL_STUDY: Final = f"{GROUP}/study"
+LABEL_STUDY_UID: Final = f"{GROUP}/study-uid"
+LABEL_TRIAL: Final = f"{GROUP}/trial"
+LABEL_SEED_INDEX: Final = f"{GROUP}/seed-index"
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 LABEL_NODE: Final = f"{GROUP}/node"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
@@ -57,6 +61,7 @@ REASON_DEADLINE: Final = "DeadlineExceeded"
 REASON_PERMANENT_ERROR: Final = "PermanentError"
 REASON_POD_REFUSED: Final = "PodRefused"
 REASON_NO_REPORTS: Final = "NoReports"
+REASON_PRUNED: Final = "Pruned"  # of a trial: the run ended early because its study said so
 
 # --- phases: for people only ------------------------------------------------------------------------------------
 PHASE_PENDING: Final = "Pending"
@@ -119,6 +124,10 @@ RESERVED_ENV_PREFIXES: Final = ("HEADWAY_", "PET_", "TORCHELASTIC_")
 PROGRESS_AUDIENCE: Final = "headway-progress"
 PROGRESS_PATH: Final = f"/apis/{GROUP}/{VERSION}/progress"
 PROGRESS_MAX_BYTES: Final = 64 * 1024
+STUDIES_AUDIENCE: Final = "headway-studies"
+STUDIES_PATH: Final = f"/apis/{GROUP}/{VERSION}/studies"
+STUDIES_PORT: Final = 8444
+STORAGE_PORT: Final = 13000  # Optuna's own gRPC protocol, with TLS and tokens
 PROGRESS_PORT: Final = 8443
 METRICS_PORT: Final = 8080
 
@@ -132,6 +141,7 @@ EXIT_SAVED_AND_LEFT: Final = 75  # SIGTERM or budget: saved, to be gone on with 
 # --- outcomes in the termination message ------------------------------------------------------------------------
 OUTCOME_FINISHED: Final = "done"  # written only after the completion record is in the checkpoint
 OUTCOME_STOPPED: Final = "stopped"
+OUTCOME_PRUNED: Final = "pruned"  # saved and ended because the study said so; nothing follows
 OUTCOME_FAILED: Final = "failed"
 
 

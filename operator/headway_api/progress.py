@@ -42,6 +42,16 @@ class CheckpointProgress(Contract):
     time: str = Field(max_length=40, description="When it was written, RFC 3339.")
 
 
+class EvaluationPoint(Contract):
+    """One evaluation on validation levels. Studies judge and prune by these, and by nothing else."""
+
+    index: Int = Field(ge=1, le=10**6, description="Number of the evaluation in its run, from 1.")
+    step: Int = Field(ge=0, description="Environment step at which it was made.")
+    metrics: dict[MetricName, Float] = Field(
+        max_length=8, description="What it found: evaluation/success_rate and the like, finite numbers only."
+    )
+
+
 class Progress(Contract):
     """status.progress: the newest values. History is the trackers' business."""
 
@@ -55,6 +65,7 @@ class Progress(Contract):
     metrics: dict[MetricName, Float] = described({}, "The newest metrics, finite numbers only.", max_length=64)
     curriculum: CurriculumProgress | None = Field(None, description="Where the run stands in its curriculum.")
     checkpoint: CheckpointProgress | None = Field(None, description="The newest whole checkpoint.")
+    evaluations: list[EvaluationPoint] = described([], "The newest evaluations, oldest first.", max_length=32)
     attempt: Int = described(0, "The attempt that reported this.", ge=0)
     number: Int = described(0, "Number of the report, over all attempts.", ge=0)
     reported_at: str = described("", "When the operator received it, RFC 3339.", max_length=40)
@@ -75,3 +86,4 @@ class ProgressReply(Contract):
 
     acknowledged: Int = Field(ge=0, description="Number of the newest report that is recorded.")
     next_seconds: Float = Field(gt=0.0, le=3600.0, description="How long to wait before the next report.")
+    stop: bool = described(False, "Save and end here: the study has pruned this trial.")

@@ -179,4 +179,3 @@ def grid(parameters: list[Parameter]) -> Iterator[dict[str, Any]]:
 def fingerprint(values: dict[str, Any]) -> str:
     """Name a point: equal for equal values, whatever their order."""
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
-
