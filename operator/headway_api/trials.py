@@ -80,8 +80,8 @@ def problems(study: HPOStudySpec) -> list[str]:
     found = [*_order(study.parameters), *_fields(study)]
     if not found and (size := points(study.parameters)) < study.budget.trials:
         found.append(
-            f"budget.trials: found {study.budget.trials}: the space has only {size:.0f} points, and none is tried twice: "
-            f"give at most {size:.0f}"
+            f"budget.trials: found {study.budget.trials}: the space has only {size:.0f} points, and none is tried "
+            f"twice: give at most {size:.0f}"
         )
     return found
 

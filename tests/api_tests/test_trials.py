@@ -56,7 +56,7 @@ def test_values_that_make_no_run_together_are_refused() -> None:
 
 @pytest.mark.parametrize("path", ["train.algo.dqn.gamma", "train.curriculum.stages[4].name", "train.seed.x"])
 def test_a_path_that_leads_nowhere_is_named(path: str) -> None:
-    with pytest.raises(UnknownPathError, match="the template has no|is no object"):
+    with pytest.raises(UnknownPathError, match=r"the template has no|is no object"):
         trial_run(study(), {path: 1}, 0, 0)
 
 

@@ -18,8 +18,9 @@ from datetime import datetime
 from typing import Any, NoReturn, Protocol
 
 from aiohttp import web
-from headway_api import load, names
+from headway_api import names
 from headway_api.progress import Progress, ProgressReply, ProgressReport
+from headway_api.refusals import explain
 from pydantic import ValidationError
 
 from headway_operator.core import times
@@ -245,7 +246,7 @@ def _parse(body: bytes) -> ProgressReport:
         document = json.loads(body, parse_constant=_refuse_constant)
         return ProgressReport.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise web.HTTPBadRequest(text="; ".join(load.explain(detail) for detail in error.errors()[:5])) from error
+        raise web.HTTPBadRequest(text="; ".join(explain(detail) for detail in error.errors()[:5])) from error
     except (ValueError, RecursionError) as error:
         raise web.HTTPBadRequest(text=f"not a report: {error}") from error
 
