@@ -49,6 +49,7 @@ class ReportTrial(Contract):
     number: Int = Field(ge=0, le=9999)
     seed_index: Int = Field(ge=0, le=15)
     evaluations: list[EvaluationPoint] = Field(max_length=64)
+    ended: bool = described(False, "The run of this seed has ended well: nothing follows from it.")
 
 
 class ReportReply(Contract):

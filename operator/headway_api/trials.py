@@ -109,7 +109,7 @@ def _fields(study: HPOStudySpec) -> Iterator[str]:
         domain = parameter.domain
         for value in _samples(domain):
             if problem := _refusal(study, parameter, value):
-                yield f"parameters[{index}] ({parameter.path}): {problem}"
+                yield f"parameters[{index}]: {problem}"
                 break
 
 

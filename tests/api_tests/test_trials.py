@@ -70,7 +70,10 @@ GAMMA = {"path": "train.algo.ppo.gamma", "float": {"low": 0.9, "high": 0.99}}
             {"parameters": [{"path": "train.algo.sac.tau", "float": {"low": 0.0, "high": 1.0}}]},
             "the template has no sac",
         ),
-        ({"parameters": [GAMMA | {"path": "train.algo.ppo.gama"}]}, r"\(train.algo.ppo.gama\): .*not a known field"),
+        (
+            {"parameters": [GAMMA | {"path": "train.algo.ppo.gama"}]},
+            r"parameters\[0\]: train.algo.ppo.gama: is not a known field",
+        ),
         ({"parameters": [GAMMA | {"float": {"low": 0.9, "high": 1.5}}]}, "found 1.5: give a value of at most 1"),
         ({"parameters": [{"path": "train.algo.ppo.epochs", "float": {"low": 1.0, "high": 9.0}}]}, "a whole number"),
         ({"parameters": [{"path": "train.network", "categorical": {"choices": [{"cnn": {}}]}}]}, "not a known field"),
