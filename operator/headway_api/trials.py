@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from headway_api import names
 from headway_api.hpo_study import HPOStudySpec
 from headway_api.refusals import explain
 from headway_api.search_space import Choices, FloatRange, IntRange, Parameter, points
@@ -134,3 +135,16 @@ def _refusal(study: HPOStudySpec, parameter: Parameter, value: Any) -> str:
         own = [d for d in details if d["type"] != "rule" or len(study.parameters) == 1]
         return explain(own[0]) if own else ""
     return ""
+
+
+def run_document(
+    study: HPOStudySpec, name: str, values: dict[str, Any], number: int, seed_index: int
+) -> dict[str, Any]:
+    """Return a trial's TrainingRun as on the wire. Raises as `trial_run` does."""
+    spec = trial_run(study, values, number, seed_index).to_wire()
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.TRAINING_RUN,
+        "metadata": {"name": name},
+        "spec": spec,
+    }

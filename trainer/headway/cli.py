@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"headway {version('headway')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     _add_run(commands.add_parser("run", help="train a TrainingRun file on this machine"))
+    _add_study(commands.add_parser("study", help="search hyperparameters on this machine"))
     _add_eval(commands.add_parser("eval", help="score a trained policy on test levels, beside baselines"))
     _add_bench(commands.add_parser("bench", help="measure how fast this machine is"))
     _add_worker(commands.add_parser("worker", help="what a pod of a cluster runs: not for people"))
@@ -85,6 +86,21 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the object, defaults included, and train nothing")
     parser.add_argument("--plain", action="store_true", help="lines instead of a live view (the default off terminals)")
     parser.set_defaults(command=_run)
+
+
+def _add_study(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Search the space of an HPOStudy file on this machine. The same command again goes on."
+    parser.add_argument("spec", metavar="SPEC", type=Path, help="the HPOStudy, as YAML or JSON")
+    parser.add_argument(
+        "--set", dest="sets", metavar="PATH=VALUE", action="append", default=[],
+        help="change a field below spec, e.g. runTemplate.train.totalSteps=1000000",
+    )  # fmt: skip
+    parser.add_argument("--trials", metavar="N", type=int, help="trials in all (default: the file's budget.trials)")
+    parser.add_argument("--parallel", metavar="N", type=int, help="at a time (default: the file's budget.parallel)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="output folder (default: runs/<name>)")
+    parser.add_argument("--budget", metavar="TIME", help="save and leave before this much time is over, e.g. 11h30m")
+    parser.add_argument("--plain", action="store_true", help="lines instead of a live view (the default off terminals)")
+    parser.set_defaults(command=_study)
 
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
@@ -145,6 +161,25 @@ def _run(options: argparse.Namespace) -> int:
             resume=options.resume,
             budget_s=None if options.budget is None else parse_budget(options.budget),
             dry_run=options.dry_run,
+            plain=options.plain,
+        ),
+        console,
+    )
+
+
+def _study(options: argparse.Namespace) -> int:
+    console = _console()
+    from headway.commands.study import Options, study
+    from headway.local.interrupts import parse_budget
+
+    return study(
+        Options(
+            spec=options.spec,
+            sets=tuple(options.sets),
+            trials=options.trials,
+            parallel=options.parallel,
+            out=options.out,
+            budget_s=None if options.budget is None else parse_budget(options.budget),
             plain=options.plain,
         ),
         console,

@@ -111,6 +111,17 @@ class StudyCore:
         with self._lock:
             return snapshot(self.spec, self._trials())
 
+    def values_of(self, number: int) -> list[float]:
+        """Return what the trial was told with; nothing while it runs, or if it has failed."""
+        with self._lock:
+            return list(self._need(number).values or [])
+
+    def first_asked(self) -> float | None:
+        """When the first trial was asked for, in seconds since 1970."""
+        with self._lock:
+            began = [trial.datetime_start for _, trial in records.numbered(self._trials()) if trial.datetime_start]
+            return min(began).timestamp() if began else None
+
     def trials(self) -> list[FrozenTrial]:
         """Return copies of all trials, those of an earlier study among them."""
         return self._storage.get_all_trials(self._id, deepcopy=True)

@@ -1,0 +1,165 @@
+"""`headway study`: searches hyperparameters on this machine. The same file goes to a cluster with `kubectl apply`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from headway_api import names
+from headway_api.hpo_study import HPOStudy
+from headway_api.load import read_document, validate_study
+from rich.console import Console
+from rich.text import Text
+
+from headway.errors import UserError
+from headway.extras import require
+from headway.launch.threads import THREAD_VARIABLES, available_cores
+from headway.local.document import apply_set
+from headway.local.folder import Folder, write_whole
+from headway.local.interrupts import Interrupts
+from headway.local.summary import places
+from headway.units import typed
+
+LOCAL = "local"  # stands for the namespace and the UID that a study has on a cluster
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    spec: Path
+    sets: tuple[str, ...] = ()
+    trials: int | None = None
+    parallel: int | None = None
+    out: Path | None = None
+    budget_s: float | None = None
+    plain: bool = False
+
+    def command(self) -> str:
+        """Return the command that goes on from where this one leaves."""
+        words = [typed("headway"), "study", str(self.spec)]
+        words += [word for assignment in self.sets for word in ("--set", assignment)]
+        words += ["--trials", str(self.trials)] if self.trials is not None else []
+        words += ["--parallel", str(self.parallel)] if self.parallel is not None else []
+        words += ["--out", str(self.out)] if self.out is not None else []
+        return shlex.join(words)
+
+
+def study(options: Options, console: Console) -> int:
+    """Search, and return the exit code. Raises UserError or SpecError for what the user can mend."""
+    given = read(options)
+    require("trainer")
+    require("hpo")
+    import optuna
+
+    from headway.hpo.core import StudyCore
+    from headway.hpo.local.engine import TICK_S, Engine
+    from headway.hpo.local.screen import StudyScreen
+    from headway.hpo.storage import open_storage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    out = options.out or Path("runs") / given.metadata.name
+    lock = Folder(out).claim()
+    refuse_another(out, given)
+    share_threads(given.spec.budget.parallel)
+    core = StudyCore(
+        open_storage(f"sqlite:///{(out / 'study.db').resolve()}"), f"{LOCAL}/{given.metadata.name}", given.spec
+    )
+    engine = Engine(given, core, out)
+    _greet(console, given, out, engine.snapshot.trials.finished)
+    with (
+        Interrupts(options.budget_s) as interrupts,
+        StudyScreen(console, given.spec, options.plain or not console.is_terminal) as screen,
+    ):
+        while True:
+            is_over = engine.is_over(interrupts)
+            said, engine.said = engine.said, []
+            screen.show(engine.moment(), said)
+            if is_over:
+                break
+            time.sleep(TICK_S)
+    os.close(lock)
+    _summarise(console, options, engine, out)
+    if not engine.is_finished:
+        return 128 + signal.SIGINT if interrupts.ctrl_c else names.EXIT_SAVED_AND_LEFT
+    return names.EXIT_ERROR if engine.failure or not engine.snapshot.trials.complete else names.EXIT_OK
+
+
+def read(options: Options) -> HPOStudy:
+    """Read the file and apply the command line. Raises SpecError."""
+    document = read_document(options.spec)
+    for flag, field, value in (("--trials", "trials", options.trials), ("--parallel", "parallel", options.parallel)):
+        if value is not None:
+            if value < 1:
+                raise UserError(f"{flag}: found {value}: give a whole number of at least 1")
+            document = apply_set(document, f"budget.{field}={value}")
+    for assignment in options.sets:
+        document = apply_set(document, assignment)
+    return validate_study(document)
+
+
+def refuse_another(out: Path, given: HPOStudy) -> None:
+    """Raise UserError if the folder holds a study that this one does not go on with; note the study there."""
+    path = out / "study.yaml"
+    wire = given.to_wire()
+    wire["metadata"] = {"name": given.metadata.name}
+    if path.exists():
+        known = validate_study(read_document(path))
+        changed = [
+            info.alias or name
+            for name, info in type(given.spec).model_fields.items()
+            if name not in ("budget", "trial_history_limit", "suspend")
+            and getattr(known.spec, name) != getattr(given.spec, name)
+        ]
+        if known.metadata.name != given.metadata.name:
+            raise UserError(f"--out {out}: holds the study {known.metadata.name!r}: give another folder")
+        if changed:
+            fields = ", ".join(f"spec.{field}" for field in changed)
+            raise UserError(
+                f"--out {out}: holds this study with another {fields}: give another folder, or change it back"
+            )
+    write_whole(path, yaml.safe_dump(wire, sort_keys=False, allow_unicode=True))
+
+
+def share_threads(parallel: int) -> None:
+    """Let the trials share the cores: their processes read these variables; what the user has set stays."""
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, str(max(1, available_cores() // parallel)))
+
+
+def _greet(console: Console, given: HPOStudy, out: Path, finished: int) -> None:
+    spec = given.spec
+    sampler = spec.engine.optuna.sampler.chosen()[0] if spec.engine.optuna else ""
+    pruner = spec.engine.optuna.pruner.chosen()[0] if spec.engine.optuna else ""
+    what = f"  {len(spec.parameters)} parameters · {spec.budget.trials} trials, {spec.budget.parallel} at a time"
+    what += f" · {sampler}, {pruner}"
+    console.print(Text.assemble(("\n headway ", "bold"), given.metadata.name, (what, "dim")), soft_wrap=True)
+    rows = [("out", str(out))]
+    if finished:
+        rows.append(("trials", f"{finished} are finished already, going on"))
+    console.print(places(*rows))
+
+
+def _summarise(console: Console, options: Options, engine: object, out: Path) -> None:
+    from headway.hpo.local.engine import Engine
+
+    assert isinstance(engine, Engine)
+    counts = engine.snapshot.trials
+    state = "is complete" if engine.is_finished else "is saved"
+    words = f"\n {engine.study.metadata.name} {state}: {counts.complete} complete, {counts.pruned} pruned, "
+    console.print(Text(words + f"{counts.failed} failed of {counts.total} trials"), soft_wrap=True)
+    rows = []
+    for best in engine.snapshot.best[:1]:
+        values = ", ".join(f"{metric} {value:.4g}" for metric, value in best.values.items())
+        rows.append(("best", f"trial {best.number}: {values}"))
+        rows += [("", f"{path} = {value}") for path, value in best.parameters.items()]
+        rows.append(("train it", shlex.join([typed("headway"), "run", str(out / "best.yaml")])))
+    if not engine.is_finished:
+        rows.append(("go on", options.command()))
+    rows.append(("trials", str(out / "study.db")))
+    console.print(places(*rows))
