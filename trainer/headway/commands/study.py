@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def study(options: Options, console: Console) -> int:
     from headway.hpo.storage import open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # our tests hold what we use
     out = options.out or Path("runs") / given.metadata.name
     lock = Folder(out).claim()
     refuse_another(out, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,7 +38,7 @@ class LocalTrial:
         self._folder.refuse_strangers(self._given.metadata.name)
         lock = self._folder.claim()
         attempt = Attempt(self._folder, self._folder.adopt(self._given), lock)
-        self._thread = threading.Thread(target=self._follow, args=(attempt,), daemon=True)
+        self._thread = threading.Thread(target=self._follow, args=(attempt, lock), daemon=True)
         self._thread.start()
 
     def begin_again(self) -> None:
@@ -65,8 +66,10 @@ class LocalTrial:
             return self.ended.step
         return self.view.progress.step if self.view is not None and self.view.progress is not None else 0
 
-    def _follow(self, attempt: Attempt) -> None:
-        self.ended = attempt.follow(_Watcher(self), self._interrupts)
+    def _follow(self, attempt: Attempt, lock: int) -> None:
+        ended = attempt.follow(_Watcher(self), self._interrupts)
+        os.close(lock)  # the folder is free for whoever goes on
+        self.ended = ended
 
 
 class _Watcher:
