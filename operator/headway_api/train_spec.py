@@ -6,6 +6,8 @@ minibatches are totals over all ranks and must divide among them, so that a run 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from headway_api.algo_spec import Algo, Network
@@ -26,7 +28,12 @@ class Evaluation(Contract):
     """Scoring on validation levels while training. It touches no training state."""
 
     every_steps: Int = described(0, "Environment steps between two evaluations; 0 never evaluates.", ge=0, le=10**12)
-    levels: Int = described(200, "Validation levels of the current stage, each played once.", ge=1, le=100000)
+    levels: Int = described(200, "Validation levels of the stage, each played once.", ge=1, le=100000)
+    stage: Literal["current", "last"] = described(
+        "current",
+        "Whose levels are played: of the stage that is being learned, or always of the last. Studies compare runs by "
+        "the last.",
+    )
 
 
 class TensorBoard(Contract):

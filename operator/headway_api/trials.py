@@ -33,6 +33,7 @@ def trial_run(study: HPOStudySpec, values: dict[str, Any], number: int, seed_ind
     for path, value in values.items():
         assign(wire, path, value)
     wire["train"]["seed"] = training_seed(study, number, seed_index)
+    wire["train"]["evaluation"]["stage"] = "last"  # who is still in an easy stage must not look good there
     return TrainingRunSpec.model_validate(wire, by_alias=True, by_name=False)
 
 
@@ -104,7 +105,7 @@ def _order(parameters: list[Parameter]) -> Iterator[str]:
 def _fields(study: HPOStudySpec) -> Iterator[str]:
     """Try some values of each parameter in the template, everything else as it is there."""
     for index, parameter in enumerate(study.parameters):
-        if parameter.path in ("train.seed", "train.totalSteps"):
+        if parameter.path in ("train.seed", "train.totalSteps", "train.evaluation.stage"):
             yield f"parameters[{index}].path: found {parameter.path!r}: the study itself sets it: leave it out"
             continue
         domain = parameter.domain

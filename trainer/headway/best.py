@@ -16,7 +16,7 @@ WEIGHTS, RECORD = "best.safetensors", "best.json"
 
 
 def evaluate_if_due(session: Session, steps_before: int, beat: Callable[[], None]) -> dict[str, float]:
-    """Score on validation levels of the current stage where an update has crossed a multiple of `everySteps`.
+    """Score on validation levels of the current stage, or always of the last, where an update has crossed a multiple of `everySteps`.
 
     The last update of a run is scored too. All ranks share the work and get the same metrics; no training state is
     touched. Rank 0 keeps the weights of the best policy: of the farthest stage, then of the highest success rate, then
@@ -25,7 +25,9 @@ def evaluate_if_due(session: Session, steps_before: int, beat: Callable[[], None
     every = session.spec.evaluation.every_steps
     if every == 0 or (session.step // every == steps_before // every and not session.finished):
         return {}
-    stage, group, run = session.curriculum.stage, session.group, session.run
+    last = len(session.spec.curriculum.stages) - 1
+    stage = last if session.spec.evaluation.stage == "last" else session.curriculum.stage
+    group, run = session.group, session.run
     scores = evaluate(
         trained(session.algorithm.policy()), session.spec, stage, "validation", session.spec.evaluation.levels,
         rank=group.rank, world_size=group.world_size, threads=run.threads, sum_over_ranks=group.sum_,
@@ -35,7 +37,7 @@ def evaluate_if_due(session: Session, steps_before: int, beat: Callable[[], None
     if found.rank > session.best.rank:
         session.best = found
         if group.is_main:
-            _keep(session, scores, run.out)
+            _keep(session, stage, scores, run.out)
     return _metrics(stage, scores)
 
 
@@ -58,12 +60,12 @@ def _metrics(stage: int, scores: Scores) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if math.isfinite(value)}  # no seconds without a success
 
 
-def _keep(session: Session, scores: Scores, out: Path) -> None:
+def _keep(session: Session, stage: int, scores: Scores, out: Path) -> None:
     """Write weights, then the record: each whole or not at all."""
     weights = {name: t for name, t in session.algorithm.get_state().items() if name.startswith("network.")}
     record = {
         "step": session.step,
-        "stage": session.curriculum.stage + 1,
+        "stage": stage + 1,
         "validation": scores.to_wire(),
         "spec": session.spec.to_wire(),
     }

@@ -11,9 +11,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from headway_api import load, names
+from headway_api.progress import EvaluationPoint
 from headway_api.train_spec import TrainSpec
 from headway_api.training_run import TrainingRun
 
@@ -23,8 +25,10 @@ from headway.launch.record import Notes, Record
 from headway.launch.settings import Settings, from_environment
 from headway.launch.threads import rank_threads
 from headway.reporter import make_reporter
-from headway.run_context import Report, RunContext, Stop, TrainResult
+from headway.run_context import ProgressSnapshot, Report, RunContext, Stop, TrainResult
+from headway.tracking.evaluations import evaluation_metrics, read_evaluations
 
+METRICS_FILE = "metrics.jsonl"
 Train = Callable[[TrainSpec, RunContext, Stop, Report], TrainResult]
 
 
@@ -68,8 +72,27 @@ def _train_and_report(
 ) -> TrainResult:
     if context.rank != 0:
         return train(run.spec.train, context, stop, lambda snapshot: None)
-    with make_reporter(settings, run.spec.train.curriculum.stop_after_last_gate) as report:
-        return train(run.spec.train, context, stop, logged(report, run))
+    with make_reporter(settings, run.spec.train.curriculum.stop_after_last_gate) as reporter:
+        report = with_evaluations(logged(reporter, run), context.out / METRICS_FILE)
+        result = train(run.spec.train, context, lambda: reporter.stop_asked or stop(), report)
+        if result.outcome == "stopped" and reporter.stop_asked:
+            return replace(result, outcome="pruned")
+        return result
+
+
+def with_evaluations(report: Report, metrics: Path) -> Report:
+    """Return a report that knows the run's evaluations: those of earlier attempts from `metrics`, then each new one."""
+    known: list[EvaluationPoint] | None = None
+
+    def tell(snapshot: ProgressSnapshot) -> None:
+        nonlocal known
+        if known is None:  # the file is cut back to the checkpoint by now, and this update's row is in it
+            known = read_evaluations(metrics)
+        elif found := evaluation_metrics(snapshot.metrics):
+            known.append(EvaluationPoint(index=len(known) + 1, step=snapshot.step, metrics=found))
+        report(replace(snapshot, evaluations=tuple(known)))
+
+    return tell
 
 
 def run_context(run: TrainingRun, settings: Settings, rank: int, world_size: int) -> RunContext:

@@ -40,6 +40,7 @@ LAST_RETRY_S = 30.0
 REQUEST_TIMEOUT_S = 10.0
 FLUSH_S = 8.0  # how long the end of training waits for its last report; well below any grace period
 MAX_METRICS = 64
+MAX_EVALUATIONS = 32
 REPLY_BYTES = 16 * 1024
 
 _METRIC_NAME: TypeAdapter[str] = TypeAdapter(MetricName)
@@ -75,6 +76,7 @@ class Reporter:
         self._pending: ProgressReport | None = None  # the newest report; not acknowledged
         self._number = 0  # of the last report
         self._closing = False
+        self.stop_asked = False  # the answer to a report has said so
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._thread.start()
 
@@ -111,6 +113,7 @@ class Reporter:
                 if retry_s > self._first_retry_s:
                     log.info("progress is reported again")
                 retry_s = self._first_retry_s
+                self.stop_asked = self.stop_asked or reply.stop
                 self._acknowledged(report, reply.acknowledged)
                 self._pause(reply.next_seconds, when_closing=0.0)
 
@@ -172,6 +175,7 @@ def to_progress(snapshot: ProgressSnapshot, attempt: int, number: int, ends_with
         steps_per_second=speed,
         metrics=_reportable(snapshot.metrics),
         curriculum=curriculum,
+        evaluations=list(snapshot.evaluations[-MAX_EVALUATIONS:]),
         attempt=attempt,
         number=number,
         **optional,

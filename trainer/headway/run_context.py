@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from headway_api.progress import CurriculumProgress
+from headway_api.progress import CurriculumProgress, EvaluationPoint
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,17 @@ class ProgressSnapshot:
     metrics: dict[str, float]  # finite numbers only; the same keys as in metrics.jsonl
     curriculum: CurriculumProgress
     checkpoint: CheckpointRef | None
+    evaluations: tuple[EvaluationPoint, ...] = ()  # all so far, over all attempts
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How training left: "done" when nothing is left to train, "stopped" when it was asked to leave and has saved."""
+    """How training left: "done" when nothing is left to train, "stopped" when it was asked to leave and has saved.
 
-    outcome: Literal["done", "stopped"]
+    "pruned": its study asked it to leave, and nothing will follow.
+    """
+
+    outcome: Literal["done", "stopped", "pruned"]
     step: int
     checkpoint: Path
     message: str

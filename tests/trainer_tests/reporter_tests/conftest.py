@@ -48,7 +48,7 @@ class ProgressServer:
         self.ca, self.token = folder / "ca.crt", folder / "token"
         self.token.write_text("first\n")
         self.faults, self.requests, self.recorded, self.tokens = [], 0, [], []
-        self.acknowledged, self.next_seconds = 0, 0.05
+        self.acknowledged, self.next_seconds, self.stop = 0, 0.05, False
         handler = type("Handler", (_Handler,), {"owner": self})
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
@@ -80,7 +80,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault == "lose":
             self.close_connection = True
             return
-        body = json.dumps({"acknowledged": owner.acknowledged, "nextSeconds": owner.next_seconds}).encode()
+        answer = {"acknowledged": owner.acknowledged, "nextSeconds": owner.next_seconds, "stop": owner.stop}
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -9,7 +9,7 @@ from headway.errors import UserError
 from headway.reporter import MAX_METRICS, Reporter, post_to, to_progress, write_to
 from headway.run_context import CheckpointRef, ProgressSnapshot
 from headway_api import names
-from headway_api.progress import CurriculumProgress, ProgressReply, ProgressReport
+from headway_api.progress import CurriculumProgress, EvaluationPoint, ProgressReply, ProgressReport
 from trainer_tests.waiting import wait_for
 
 
@@ -121,6 +121,25 @@ def test_only_the_newest_of_many_snapshots_is_sent(server):
         for step in range(2, 50):
             report(snapshot(step=step, update=step))
     assert [body["progress"]["step"] for _, body in server.recorded] == [1, 49]
+
+
+def test_the_answer_that_asks_to_stop_is_remembered(server):
+    with reporter(server) as report:
+        report(snapshot())
+        wait_for(lambda: server.recorded)
+        assert not report.stop_asked
+        server.stop = True
+        report(snapshot(update=2))
+        wait_for(lambda: report.stop_asked)
+        server.stop = False
+        report(snapshot(update=3))
+        wait_for(lambda: len(server.recorded) == 3)
+        assert report.stop_asked
+
+
+def test_the_newest_evaluations_are_reported():
+    found = tuple(EvaluationPoint(index=k, step=k, metrics={}) for k in range(1, 40))
+    assert to_progress(snapshot(evaluations=found), 1, 1).evaluations == list(found[-32:])
 
 
 def test_the_server_sets_the_pace(server):

@@ -18,6 +18,10 @@ def stopped(rank):
     return Record(rank, "stopped", 0, NOW, step=7, checkpoint="/c/step-7")
 
 
+def pruned(rank):
+    return Record(rank, "pruned", 0, NOW, step=7, checkpoint="/c/step-7")
+
+
 def failed(rank, at, error, code=1):
     return Record(rank, "failed", code, at, error=error)
 
@@ -28,6 +32,7 @@ def failed(rank, at, error, code=1):
         ([done(0), done(1)], "done", 0),
         ([done(0), stopped(1)], "stopped", 75),
         ([stopped(0), stopped(1)], "stopped", 75),
+        ([pruned(0), stopped(1)], "pruned", 0),  # rank 0 alone was told why
         ([done(0)], "failed", 1),
         ([], "failed", 1),
     ],

@@ -21,9 +21,9 @@ from optuna.pruners import (
 
 
 def evaluations_per_run(study: HPOStudySpec) -> int:
-    """How many evaluations a run has that makes all its steps."""
+    """How many evaluations a run has that makes all its steps; its last update is always scored."""
     train = study.run_template.train
-    return max(1, train.total_steps // train.evaluation.every_steps)
+    return math.ceil(train.total_steps / train.evaluation.every_steps)
 
 
 def make_pruner(study: HPOStudySpec) -> BasePruner:

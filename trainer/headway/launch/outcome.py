@@ -50,6 +50,8 @@ def of_finished_ranks(records: Sequence[Record], ranks: Sequence[int]) -> Outcom
     if silent:
         return Outcome(names.OUTCOME_FAILED, names.EXIT_ERROR, error=f"rank {silent[0]} left without saying how")
     first = records[0]
+    if any(record.outcome == names.OUTCOME_PRUNED for record in records):  # rank 0 says so; it alone was told
+        return Outcome(names.OUTCOME_PRUNED, names.EXIT_OK, first.step, first.checkpoint)
     finished = all(record.outcome == names.OUTCOME_FINISHED for record in records)
     return Outcome(
         outcome=names.OUTCOME_FINISHED if finished else names.OUTCOME_STOPPED,

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from headway_api.hpo_study import METRICS
 from headway_api.progress import EvaluationPoint
 from headway_api.training_run import TrainingRun
 
 from headway.local.attempt import Attempt, Ended
 from headway.local.folder import Folder
-from headway.local.history import read_rows
 from headway.local.interrupts import Interrupts
+from headway.tracking.evaluations import read_evaluations
 from headway.view import View
 
 
@@ -57,7 +55,7 @@ class LocalTrial:
 
     def evaluations(self) -> list[EvaluationPoint]:
         """Return all evaluations so far, in order."""
-        return evaluation_points(read_rows(self._folder.metrics))
+        return read_evaluations(self._folder.metrics)
 
     @property
     def step(self) -> int:
@@ -90,13 +88,3 @@ class _Watcher:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         pass
-
-
-def evaluation_points(rows: Iterable[dict[str, float]]) -> list[EvaluationPoint]:
-    """Return the evaluations in rows of metrics.jsonl, numbered from 1."""
-    found = []
-    for row in rows:
-        metrics = {name: float(row[name]) for name in METRICS.values() if isinstance(row.get(name), int | float)}
-        if metrics:
-            found.append(EvaluationPoint(index=len(found) + 1, step=int(row["step"]), metrics=metrics))
-    return found
