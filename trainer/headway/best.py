@@ -16,7 +16,7 @@ WEIGHTS, RECORD = "best.safetensors", "best.json"
 
 
 def evaluate_if_due(session: Session, steps_before: int, beat: Callable[[], None]) -> dict[str, float]:
-    """Score on validation levels of the current stage, or always of the last, where an update has crossed a multiple of `everySteps`.
+    """Score on validation levels where an update has crossed a multiple of `everySteps`; `evaluation.stage` says whose.
 
     The last update of a run is scored too. All ranks share the work and get the same metrics; no training state is
     touched. Rank 0 keeps the weights of the best policy: of the farthest stage, then of the highest success rate, then

@@ -1,4 +1,4 @@
-"""Storages: SQLite and PostgreSQL give the same; what is none is refused; a study begins with an earlier one's trials."""
+"""Storages: SQLite and PostgreSQL give the same; what is none is refused; studies that begin with earlier ones."""
 
 from __future__ import annotations
 
@@ -107,5 +107,5 @@ def test_trials_that_do_not_fit_the_new_space_stay_behind() -> None:
 def test_a_study_with_other_objectives_is_no_beginning() -> None:
     storage = memory()
     StudyCore(storage, "default/earlier/1", study(objectives=[{"metric": "seconds", "direction": "minimize"}]))
-    with pytest.raises(UserError, match="warmStart.study: earlier has other objectives"):
+    with pytest.raises(UserError, match=r"warmStart\.study: earlier has other objectives"):
         StudyCore(storage, "default/later/1", study(warmStart=WARM), warm_from="default/earlier/1")
