@@ -70,6 +70,7 @@ PHASE_RESTARTING: Final = "Restarting"
 PHASE_SUSPENDED: Final = "Suspended"
 PHASE_SUCCEEDED: Final = "Succeeded"
 PHASE_FAILED: Final = "Failed"
+PHASE_PRUNED: Final = "Pruned"
 PHASE_INVALID: Final = "Invalid"
 
 # --- the container and what it is told --------------------------------------------------------------------------
@@ -143,6 +144,7 @@ OUTCOME_FINISHED: Final = "done"  # written only after the completion record is 
 OUTCOME_STOPPED: Final = "stopped"
 OUTCOME_PRUNED: Final = "pruned"  # saved and ended because the study said so; nothing follows
 OUTCOME_FAILED: Final = "failed"
+OUTCOMES_OF_THE_END: Final = frozenset({OUTCOME_FINISHED, OUTCOME_PRUNED})  # with exit code 0: nothing is left to do
 
 
 def is_reserved_env(name: str) -> bool:

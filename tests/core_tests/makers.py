@@ -107,6 +107,12 @@ def finished(node: int, attempt: int = 1, step: int = 4096) -> dict[str, Any]:
     return pod(node, attempt, phase="Succeeded", exit_code=0, message=message)
 
 
+def pruned(node: int, attempt: int = 1, step: int = 4096) -> dict[str, Any]:
+    """A pod that says the study has stopped its run."""
+    message = f'{{"outcome": "pruned", "step": {step}, "checkpoint": "/c/step-{step:09d}.a{attempt}", "error": ""}}'
+    return pod(node, attempt, phase="Succeeded", exit_code=0, message=message)
+
+
 def failed(node: int, attempt: int = 1, exit_code: int = 1, **more: Any) -> dict[str, Any]:
     return pod(node, attempt, phase="Failed", exit_code=exit_code, **more)
 

@@ -27,9 +27,9 @@ def test_all_eight_conditions_are_always_there(state):
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_finished_is_true_exactly_when_succeeded_or_failed_is(state):
+def test_finished_is_true_exactly_when_succeeded_or_failed_is_or_the_run_was_pruned(state):
     true = conditions.TRUE_IN[state]
-    assert (names.FINISHED in true) == bool({names.SUCCEEDED, names.FAILED} & true)
+    assert (names.FINISHED in true) == (bool({names.SUCCEEDED, names.FAILED} & true) or state == "pruned")
     assert not {names.SUCCEEDED, names.FAILED} <= true
 
 
@@ -58,6 +58,13 @@ def test_finished_has_a_fixed_reason_and_failed_the_cause():
     status = enter("failed", TrainingRunStatus())
     assert status.condition(names.FINISHED).reason == "Failed"
     assert status.condition(names.FAILED).reason == "Because"
+
+
+def test_a_pruned_run_is_finished_for_that_reason_and_neither_a_success_nor_a_failure():
+    status = enter("pruned", TrainingRunStatus())
+    assert {c.type for c in status.conditions if c.status == "True"} == {"SpecValid", "Ready", "Finished"}
+    assert status.condition(names.FINISHED).reason == "Pruned"
+    assert status.phase == "Pruned"
 
 
 def test_a_condition_of_somebody_else_is_left_alone():

@@ -12,6 +12,7 @@ from core_tests.makers import (
     finished,
     make_run,
     pod,
+    pruned,
     reconcile,
     running,
     started,
@@ -24,6 +25,7 @@ from headway_operator.core import lifecycle
 
 SUSPENDED = [condition(names.SUSPENDED, "True", names.REASON_SUSPENDED)]
 HEARD = {"step": 1, "totalSteps": 2, "percent": 50, "attempt": 1, "reportedAt": text(at(-600))}
+PRUNED = [condition(names.FINISHED, "True", names.REASON_PRUNED)]
 ENDED = [condition(names.FINISHED, "True", names.REASON_SUCCEEDED)]
 
 
@@ -50,6 +52,8 @@ TABLE = [
     ("older finished pods go", make_run(started(attempt=3)), [failed(0)], "Pending", ["nav-3-0", "nav-3-1"], ["nav-1-0"], 3),
     ("bad input fails the run", make_run(running()), [failed(0, exit_code=2), failed(1)], "Failed", [], [], 1),
     ("all complete is success", make_run(running()), [finished(0), finished(1)], "Succeeded", [], [], 1),
+    ("all pruned is the end, and no success", make_run(running()), [pruned(0), pruned(1)], "Pruned", [], [], 1),
+    ("a pruned run makes nothing", make_run(running(conditions=PRUNED)), [], None, [], [], 1),
     ("complete while the operator was away", make_run(started()), [finished(0), finished(1)], "Succeeded", [], [], 1),
     ("complete is complete, also when suspended since", make_run(running(), suspend=True), [finished(0), finished(1)], "Succeeded", [], [], 1),
     ("suspension ends pods first", make_run(running(), suspend=True), [pod(0), pod(1)], "Suspended", [], ["nav-1-0", "nav-1-1"], 1),

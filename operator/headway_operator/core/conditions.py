@@ -10,7 +10,9 @@ from headway_api.training_run import Condition, TrainingRunStatus
 
 from headway_operator.core import times
 
-State = Literal["invalid", "starting", "restarting", "running", "suspending", "suspended", "succeeded", "failed"]
+State = Literal[
+    "invalid", "starting", "restarting", "running", "suspending", "suspended", "succeeded", "pruned", "failed"
+]
 
 TYPES = (
     names.SPEC_VALID,
@@ -31,6 +33,8 @@ TRUE_IN: dict[State, frozenset[str]] = {
     "suspending": frozenset({names.SPEC_VALID, names.RECONCILING}),
     "suspended": frozenset({names.SPEC_VALID, names.SUSPENDED}),
     "succeeded": frozenset({names.SPEC_VALID, names.READY, names.SUCCEEDED, names.FINISHED}),
+    # Neither a success nor a failure; and for kstatus as it should be: nothing moves, nothing is wrong.
+    "pruned": frozenset({names.SPEC_VALID, names.READY, names.FINISHED}),
     "failed": frozenset({names.SPEC_VALID, names.STALLED, names.FAILED, names.FINISHED}),
 }
 PHASES: dict[State, str] = {
@@ -41,7 +45,14 @@ PHASES: dict[State, str] = {
     "suspending": names.PHASE_SUSPENDED,
     "suspended": names.PHASE_SUSPENDED,
     "succeeded": names.PHASE_SUCCEEDED,
+    "pruned": names.PHASE_PRUNED,
     "failed": names.PHASE_FAILED,
+}
+
+_ENDS: dict[State, str] = {
+    "succeeded": names.REASON_SUCCEEDED,
+    "pruned": names.REASON_PRUNED,
+    "failed": names.REASON_FAILED,
 }
 
 
@@ -87,8 +98,8 @@ def set_condition(conditions: list[Condition], new: Condition) -> list[Condition
 def _reason(kind: str, is_true: bool, state: State, reason: str) -> str:
     if kind == names.SPEC_VALID:
         return names.REASON_ACCEPTED if is_true else names.REASON_INVALID_SPEC
-    if kind == names.FINISHED and is_true:  # a fixed word, whatever the cause: Succeeded or Failed
-        return names.REASON_SUCCEEDED if state == "succeeded" else names.REASON_FAILED
+    if kind == names.FINISHED and is_true:  # a fixed word, whatever the cause
+        return _ENDS[state]
     return reason
 
 

@@ -134,13 +134,15 @@ def fail(run: TrainingRun, reason: str, message: str, now: datetime) -> Plan:
 
 
 def succeed(run: TrainingRun, seen: Observed, now: datetime) -> Plan:
-    """Every node says that training is complete."""
+    """Every node says that nothing is left to do: training is complete, or the study has pruned the run."""
     step = max((pod.outcome.step for pod in seen.current), default=0)
-    message = f"training is complete at step {step}"
-    event = Event("Normal", names.REASON_SUCCEEDED, message)
-    return enter(
-        run, "succeeded", names.REASON_SUCCEEDED, message, now, event=event, completion_time=times.to_text(now)
-    ).waking_after(0.0)
+    state: conditions.State
+    if any(pod.outcome.outcome == names.OUTCOME_PRUNED for pod in seen.current):
+        state, reason, message = "pruned", names.REASON_PRUNED, f"the study has stopped this trial at step {step}"
+    else:
+        state, reason, message = "succeeded", names.REASON_SUCCEEDED, f"training is complete at step {step}"
+    event = Event("Normal", reason, message)
+    return enter(run, state, reason, message, now, event=event, completion_time=times.to_text(now)).waking_after(0.0)
 
 
 def tidy(run: TrainingRun, seen: Observed, now: datetime) -> Plan:

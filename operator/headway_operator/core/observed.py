@@ -95,7 +95,7 @@ class Observed:
 
     @property
     def all_succeeded(self) -> bool:
-        """Every node says that training is complete."""
+        """Every node says that nothing is left to do: training is complete, or the study has pruned the run."""
         return not self.missing and len(self.of("succeeded")) == len(self.current)
 
     @property
@@ -195,7 +195,7 @@ def _fate(phase: object, ended: Raw, outcome: Outcome) -> Fate:
     """Exit 0 alone is no success: under SIGTERM a trainer saves and leaves in order, too."""
     if not ended and phase not in ("Failed", "Succeeded"):
         return "active"
-    is_complete = ended.get("exitCode") == names.EXIT_OK and outcome.outcome == names.OUTCOME_FINISHED
+    is_complete = ended.get("exitCode") == names.EXIT_OK and outcome.outcome in names.OUTCOMES_OF_THE_END
     return "succeeded" if is_complete else "failed"
 
 

@@ -27,6 +27,7 @@ STATES = {
         "Succeeded",
         {"SpecValid", "Ready", "Succeeded", "Finished"},
     ),
+    "pruned": (lambda: status.pruned(running(), T2), "Pruned", {"SpecValid", "Ready", "Finished"}),
     "stopped": (lambda: status.stopped(running(), "saved", T2), "Suspended", {"SpecValid", "Suspended"}),
     "failed": (lambda: status.failed(running(), "boom", T2), "Failed", {"SpecValid", "Stalled", "Failed", "Finished"}),
     "failed and started again": (
@@ -57,6 +58,10 @@ def test_each_start_is_an_attempt_of_its_own():
 def test_the_start_of_the_run_stays_and_the_end_is_forgotten_when_it_goes_on():
     again = status.starting(status.failed(running(), "boom", T2), T3)
     assert (again.start_time, again.completion_time, again.attempt_start_time) == (T0, "", "")
+
+
+def test_a_pruned_run_is_finished_for_that_reason():
+    assert status.pruned(running(), T2).condition("Finished").reason == "Pruned"
 
 
 def test_a_transition_time_moves_only_with_the_truth():

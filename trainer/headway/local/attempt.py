@@ -27,6 +27,7 @@ class End(Enum):
     """How an attempt ended, for the person who started it."""
 
     DONE = "done"
+    PRUNED = "pruned"  # by its study
     SAVED = "saved"
     ABANDONED = "abandoned"  # by a second Ctrl-C
     FAILED = "failed"
@@ -134,9 +135,12 @@ class Attempt:
     def _end(self, end: End, exit_code: int) -> Ended:
         said = self._folder.read_outcome(self.number)
         error = said.get("error") or f"the trainer ended with exit code {exit_code}"
+        if end is End.DONE and said.get("outcome") == names.OUTCOME_PRUNED:
+            end = End.PRUNED
         now = _now()
         last = {
             End.DONE: lambda: status.succeeded(self._status, now),
+            End.PRUNED: lambda: status.pruned(self._status, now),
             End.SAVED: lambda: status.stopped(self._status, "saved and left; run the same command to go on", now),
             End.ABANDONED: lambda: status.stopped(
                 self._status, "left without saving; run the same command to go on", now

@@ -46,6 +46,13 @@ def succeeded(before: TrainingRunStatus, now: str) -> TrainingRunStatus:
     return _with(ended, now, _facts(ready=why) | _finished(names.SUCCEEDED, why))
 
 
+def pruned(before: TrainingRunStatus, now: str) -> TrainingRunStatus:
+    """End the run: its study has stopped it. It has neither succeeded nor failed, and nothing follows."""
+    ended = before.model_copy(update={"phase": names.PHASE_PRUNED, "completion_time": now})
+    why = (names.REASON_PRUNED, "the study has stopped this trial")
+    return _with(ended, now, _facts(ready=why) | {names.FINISHED: (True, *why)})
+
+
 def stopped(before: TrainingRunStatus, message: str, now: str) -> TrainingRunStatus:
     """Leave the run, saved, to be gone on with."""
     paused = before.model_copy(update={"phase": names.PHASE_SUSPENDED})

@@ -40,6 +40,10 @@ def _parts(folder: Folder, run: TrainingRun, ended: Ended, go_on: str) -> list[R
         ]  # fmt: skip
     if ended.end is End.DONE:
         return [*_reached(folder, run, ended), places(*_where(folder, run, ended))]
+    if ended.end is End.PRUNED:
+        where = "" if ended.step is None else f" at step {count(ended.step)}"
+        headline = Text.assemble(("\n ● ", "bold yellow"), (f"{name} was stopped by its study{where}", "bold"))
+        return [headline, places(*_where(folder, run, ended))]
     lines = {
         End.SAVED: f"{name} was stopped before it trained"
         if ended.step is None
