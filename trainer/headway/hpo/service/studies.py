@@ -1,0 +1,68 @@
+"""The studies that the service holds: one StudyCore each, opened on demand and kept."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+from headway_api.hpo_study import HPOStudySpec
+from optuna.storages import BaseStorage
+
+from headway.hpo.core import StudyCore
+
+SPEC = "headway:spec"  # attribute of the study: what a restarted service opens it with
+
+
+class UnknownStudyError(KeyError):
+    """Nobody has opened a study of that namespace, name and UID."""
+
+
+class Studies:
+    """Studies by key `<namespace>/<name>/<uid>`. All methods may be called from several threads."""
+
+    def __init__(self, storage: BaseStorage) -> None:
+        self.storage = storage
+        self._cores: dict[str, StudyCore] = {}
+        self._lock = threading.Lock()  # two cores of one study would not see each other's lock
+
+    def open(self, key: str, spec: HPOStudySpec) -> StudyCore:
+        """Make the study, or take over the budget of one that is there. The rest of a spec never changes."""
+        with self._lock:
+            core = self._cores.get(key) or self._from_storage(key)
+            if core is None:
+                core = StudyCore(self.storage, key, spec, self._warm_from(key, spec))
+            core.spec = core.spec.model_copy(update={"budget": spec.budget})
+            wire = json.dumps(core.spec.to_wire())
+            study_id = self.storage.get_study_id_from_name(key)
+            if self.storage.get_study_user_attrs(study_id).get(SPEC) != wire:
+                self.storage.set_study_user_attr(study_id, SPEC, wire)
+            self._cores[key] = core
+            return core
+
+    def get(self, key: str) -> StudyCore:
+        """Return a study that was opened, by this process or one before it. Raises UnknownStudyError."""
+        with self._lock:
+            core = self._cores.get(key) or self._from_storage(key)
+            if core is None:
+                raise UnknownStudyError(key)
+            self._cores[key] = core
+            return core
+
+    def _from_storage(self, key: str) -> StudyCore | None:
+        try:
+            study_id = self.storage.get_study_id_from_name(key)
+        except KeyError:
+            return None
+        wire = self.storage.get_study_user_attrs(study_id).get(SPEC)
+        if wire is None:  # killed between making it and writing this: the next open goes on
+            return None
+        spec = HPOStudySpec.model_validate(json.loads(wire), by_alias=True, by_name=False)
+        return StudyCore(self.storage, key, spec, self._warm_from(key, spec))
+
+    def _warm_from(self, key: str, spec: HPOStudySpec) -> str | None:
+        """Name the newest study of that name in the same namespace."""
+        if spec.warm_start is None:
+            return None
+        prefix = f"{key.partition('/')[0]}/{spec.warm_start.study}/"
+        found = [s for s in self.storage.get_all_studies() if s.study_name.startswith(prefix) and s.study_name != key]
+        return max(found, key=lambda s: s._study_id).study_name if found else None
