@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -233,6 +233,9 @@ class HPOStudyStatus(Contract):
     steps: Int = described(0, "Environment steps of all trials together.", ge=0)
     eta_seconds: Int | None = Field(None, ge=0, description="Seconds to the last trial, at the present speed.")
     eta: str = described("", "The same for people, e.g. 1h05m.", max_length=16)
+    runs: list[Annotated[str, Field(max_length=63)]] = described(
+        [], "Runs that were there and had not ended when last seen.", max_length=256
+    )
     start_time: str = described("", "When the first trial was asked for, RFC 3339.", max_length=40)
     completion_time: str = described("", "When the study finished, RFC 3339.", max_length=40)
 

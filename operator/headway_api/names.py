@@ -61,6 +61,7 @@ REASON_DEADLINE: Final = "DeadlineExceeded"
 REASON_PERMANENT_ERROR: Final = "PermanentError"
 REASON_POD_REFUSED: Final = "PodRefused"
 REASON_NO_REPORTS: Final = "NoReports"
+REASON_SERVICE_AWAY: Final = "StudyServiceAway"
 REASON_PRUNED: Final = "Pruned"  # of a trial: the run ended early because its study said so
 
 # --- phases: for people only ------------------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from headway_api import names
+from headway_api.hpo_study import HPOStudyStatus
 from headway_api.training_run import Condition, TrainingRunStatus
 
 from headway_operator.core import times
@@ -13,6 +14,8 @@ from headway_operator.core import times
 State = Literal[
     "invalid", "starting", "restarting", "running", "suspending", "suspended", "succeeded", "pruned", "failed"
 ]
+# Runs and studies have the same conditions, and the same states but for restarting and pruned.
+Status = TypeVar("Status", TrainingRunStatus, HPOStudyStatus)
 
 TYPES = (
     names.SPEC_VALID,
@@ -58,15 +61,18 @@ _ENDS: dict[State, str] = {
 
 def status_in(
     state: State,
-    status: TrainingRunStatus,
+    status: Status,
     *,
     generation: int,
     reason: str,
     message: str,
     now: datetime,
     **changes: Any,
-) -> TrainingRunStatus:
-    """Return the status for a run in `state`; `changes` replace further top-level fields. progress is left alone."""
+) -> Status:
+    """Return the status for a run or a study in `state`; `changes` replace further top-level fields.
+
+    progress is left alone.
+    """
     conditions = status.conditions
     for kind in TYPES:
         is_true = kind in TRUE_IN[state]

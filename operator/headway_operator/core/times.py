@@ -21,6 +21,14 @@ def from_text(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def duration(seconds: int) -> str:
+    """45 -> 45s, 75 -> 1m15s, 3900 -> 1h05m."""
+    for unit, below, size, small in (("h", "m", 3600, 60), ("m", "s", 60, 1)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}{seconds % size // small:02d}{below}"
+    return f"{seconds}s"
+
+
 def seconds_until(moment: datetime, now: datetime) -> float:
     """Return how long to wait for the moment: at least a second, so that skewed clocks cannot make a busy loop."""
     return max(1.0, (moment - now).total_seconds())

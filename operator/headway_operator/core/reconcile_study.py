@@ -1,0 +1,259 @@
+"""The life of a study. Pure: the same study, runs, snapshot and time give the same plan.
+
+Level-triggered: each pass compares what the service has written down with the runs that are there. What is asked for
+now is made a run in the next pass, from the snapshot, so that a death in between loses and doubles nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import yaml
+from headway_api import names, trials
+from headway_api.hpo_study import HPOStudy, HPOStudyStatus
+from headway_api.study_wire import StudySnapshot, TrialRow
+from headway_api.trials import UnknownPathError, run_document, run_name
+from pydantic import ValidationError
+
+from headway_operator.core import conditions, times
+from headway_operator.core.plan import Deletion, Manifest
+from headway_operator.core.study_plan import StudyPlan, Tell, TrialRun
+
+AWAY_RETRY_SECONDS = 5.0
+LOOK_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Away:
+    """The service cannot be reached, or cannot reach its storage."""
+
+    reason: str
+
+
+def reconcile_study(
+    study: HPOStudy, runs: list[TrialRun], service: StudySnapshot | Away | None, now: datetime
+) -> StudyPlan:
+    """Return what is to be done for the study now. `service`: None as long as this pass has not asked it."""
+    if study.metadata.deletion_timestamp or status_of(study).is_true(names.FINISHED):
+        return StudyPlan()  # owner references collect the runs
+    if found := trials.problems(study.spec):
+        problem = "; ".join(f"spec.{text}" for text in found)
+        return _enter(study, "invalid", names.REASON_INVALID_SPEC, problem, now)
+    if service is None:
+        return StudyPlan(open=True, requeue_after=0.0)
+    if isinstance(service, Away):
+        phase = status_of(study).phase or names.PHASE_PENDING
+        message = f"the study service is away: {service.reason}; runs go on, and nothing is lost"
+        plan = _enter(study, "starting", names.REASON_SERVICE_AWAY, message, now, phase=phase)
+        return plan.with_(requeue_after=AWAY_RETRY_SECONDS)
+    return _with_service(study, runs, service, now)
+
+
+def status_of(study: HPOStudy) -> HPOStudyStatus:
+    """Return the status, or that of a study that nobody has looked at yet."""
+    return study.status or HPOStudyStatus()
+
+
+def _with_service(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, now: datetime) -> StudyPlan:
+    ending = _ending(study, runs, seen, now)
+    plan = _Trials(study, runs, ending).plan(seen)
+    is_quiet = not seen.running
+    if is_quiet and (ending or seen.trials.finished >= study.spec.budget.trials):
+        left = [run for run in runs if not run.is_over and not run.is_terminating]
+        return _finish(study, runs, seen, ending, now).with_(delete=_deletions(left))
+    if not ending and not study.spec.suspend:
+        plan = plan.with_(ask=_missing(study, seen, plan.tell))
+    is_asleep = study.spec.suspend and all(run.fate != "active" for run in runs)
+    state: conditions.State
+    if study.spec.suspend:
+        state, reason = ("suspended", names.REASON_SUSPENDED) if is_asleep else ("suspending", names.REASON_SUSPENDING)
+        message = "suspended; set spec.suspend to false to go on"
+    else:
+        state, reason = "running", names.REASON_RUNNING
+        message = ending or f"{seen.trials.finished} of {study.spec.budget.trials} trials are finished"
+    written = _enter(study, state, reason, message, now, **_figures(study, runs, seen, now))
+    return plan.with_(
+        status=written.status,
+        apply=_best(study, seen),
+        delete=_beyond_history(study, runs, seen),
+        requeue_after=_next_look(study, now),
+    )
+
+
+class _Trials:
+    """Takes each trial that the service has open one step on."""
+
+    def __init__(self, study: HPOStudy, runs: list[TrialRun], ending: str) -> None:
+        self._study, self._ending = study, ending
+        self._runs = {(run.number, run.seed_index): run for run in runs}
+        self._known = set(status_of(study).runs)
+        self._ended: list[TrialRun] = []
+        self._tell: list[Tell] = []
+        self._create: list[Manifest] = []
+        self._suspend: list[tuple[TrialRun, bool]] = []
+
+    def plan(self, seen: StudySnapshot) -> StudyPlan:
+        """Return what the open trials need."""
+        for row in seen.running:
+            self._advance(row)
+        return StudyPlan(
+            ended=tuple(self._ended), tell=tuple(self._tell), create=tuple(self._create), suspend=tuple(self._suspend)
+        )
+
+    def _advance(self, row: TrialRow) -> None:
+        if row.seeds_done >= self._study.spec.seeds_per_trial:
+            return self._over(row, "complete")
+        run = self._runs.get((row.number, row.seeds_done))
+        if run is None:
+            return self._without_run(row)
+        if run.fate == "complete":
+            self._ended.append(run)  # the snapshot counts it in the next pass
+        elif run.fate == "pruned":
+            self._over(row, "pruned")
+        elif run.fate == "failed":
+            self._over(row, "failed", run.reason or f"{run.name} has failed")
+        elif self._ending and run.fate == "suspended":
+            self._over(row, "pruned", self._ending)
+        elif not run.is_terminating and run.is_suspended != (want := bool(self._ending) or self._study.spec.suspend):
+            self._suspend.append((run, want))
+        return None
+
+    def _without_run(self, row: TrialRow) -> None:
+        spec, name = self._study.spec, self._name(row)
+        if name in self._known:
+            return self._over(row, "failed", f"{name} was deleted")
+        if self._ending:
+            return self._over(row, "pruned", self._ending)
+        if spec.suspend:
+            return None
+        try:
+            document = run_document(spec, name, row.values, row.number, row.seeds_done)
+        except (ValidationError, UnknownPathError) as error:
+            return self._over(row, "failed", " ".join(str(error).split()))
+        document["metadata"] |= _child_metadata(self._study, row)
+        self._create.append(document)
+        return None
+
+    def _over(self, row: TrialRow, outcome: Any, reason: str = "") -> None:
+        steps = sum(run.steps for (number, _), run in self._runs.items() if number == row.number)
+        self._tell.append(Tell(row.number, outcome, steps, reason[:1024]))
+
+    def _name(self, row: TrialRow) -> str:
+        return run_name(self._study.metadata.name, row.number, row.seeds_done, self._study.spec.seeds_per_trial)
+
+
+def _ending(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, now: datetime) -> str:
+    """Why nothing more is started and what runs is stopped; empty while the budget lasts. Never goes back to empty."""
+    budget, began = study.spec.budget, times.from_text(status_of(study).start_time)
+    if budget.failed is not None and seen.trials.failed >= budget.failed:
+        return f"{seen.trials.failed} trials have failed (budget.failed)"
+    if budget.seconds is not None and began and (now - began).total_seconds() >= budget.seconds:
+        return f"the study has taken {budget.seconds} s (budget.seconds)"
+    if budget.steps is not None and _steps(runs, seen) >= budget.steps:
+        return f"the trials have made {budget.steps} steps (budget.steps)"
+    return ""
+
+
+def _finish(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, ending: str, now: datetime) -> StudyPlan:
+    budget, counts = study.spec.budget, seen.trials
+    is_failed = counts.complete == 0 or (budget.failed is not None and counts.failed >= budget.failed)
+    message = ending or f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
+    state: conditions.State
+    state, reason = ("failed", names.REASON_FAILED) if is_failed else ("succeeded", names.REASON_SUCCEEDED)
+    changes = _figures(study, runs, seen, now) | {"completion_time": times.to_text(now), "eta_seconds": 0, "eta": "0s"}
+    return _enter(study, state, reason, message, now, **changes).with_(apply=_best(study, seen))
+
+
+def _missing(study: HPOStudy, seen: StudySnapshot, telling: tuple[Tell, ...]) -> tuple[int, ...]:
+    """Return the lowest numbers that the service does not know, for as many trials as may run beside the open ones."""
+    failed = seen.trials.failed + sum(tell.outcome == "failed" for tell in telling)
+    if study.spec.budget.failed is not None and failed >= study.spec.budget.failed:
+        return ()
+    told = {tell.number for tell in telling}
+    open_now = {row.number for row in seen.running}
+    known = open_now | {int(number) for number in seen.finished}
+    free = max(0, study.spec.budget.parallel - len(open_now - told))
+    return tuple([number for number in range(study.spec.budget.trials) if number not in known][:free])
+
+
+def _beyond_history(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot) -> tuple[Deletion, ...]:
+    """Only what the service has been told of is ever deleted, the oldest first."""
+    told = [run for run in runs if str(run.number) in seen.finished and not run.is_terminating]
+    stray = [run for run in told if not run.is_over]  # of a trial that is over: stopped at the end of a budget
+    over = sorted((run for run in told if run.is_over), key=lambda run: (run.finished_at, run.number))
+    return _deletions(stray + over[: max(0, len(over) - study.spec.trial_history_limit)])
+
+
+def _deletions(runs: list[TrialRun]) -> tuple[Deletion, ...]:
+    return tuple(Deletion(run.name, run.uid) for run in runs)
+
+
+def _figures(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, now: datetime) -> dict[str, Any]:
+    total, counts = study.spec.budget.trials, seen.trials
+    seeds = study.spec.seeds_per_trial
+    best = [b.model_copy(update={"run": run_name(study.metadata.name, b.number, seeds - 1, seeds)}) for b in seen.best]
+    figures: dict[str, Any] = {
+        "trials": counts.model_copy(update={"total": total}),
+        "finished": f"{counts.finished}/{total}",
+        "best": best,
+        "best_value": ", ".join(f"{v:.4g}" for v in best[0].values.values()) if best else "",
+        "steps": _steps(runs, seen),
+        "runs": sorted(run.name for run in runs if not run.is_over and str(run.number) not in seen.finished),
+        "start_time": status_of(study).start_time or times.to_text(now),
+    }
+    if seen.seconds > 0:
+        figures["eta_seconds"] = math.ceil(seen.seconds * max(0, total - counts.finished) / study.spec.budget.parallel)
+        figures["eta"] = times.duration(figures["eta_seconds"])
+    return figures
+
+
+def _steps(runs: list[TrialRun], seen: StudySnapshot) -> int:
+    return seen.steps + sum(run.steps for run in runs if str(run.number) not in seen.finished)
+
+
+def _best(study: HPOStudy, seen: StudySnapshot) -> tuple[Manifest, ...]:
+    """The best trial's run as YAML that `kubectl apply` and `headway run` take as it is."""
+    if not seen.best:
+        return ()
+    best, name = seen.best[0], f"{study.metadata.name}-best"
+    document = run_document(study.spec, name, best.parameters, best.number, 0)
+    text = f"# Trial {best.number} of the study {study.metadata.name}.\n"
+    text += yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    metadata = {"name": name, "namespace": study.metadata.namespace, **_ownership(study)}
+    return ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"trainingrun.yaml": text}},)
+
+
+def _child_metadata(study: HPOStudy, row: TrialRow) -> dict[str, Any]:
+    owned = _ownership(study)
+    owned["labels"] |= {names.LABEL_TRIAL: str(row.number), names.LABEL_SEED_INDEX: str(row.seeds_done)}
+    return {"namespace": study.metadata.namespace, **owned}
+
+
+def _ownership(study: HPOStudy) -> dict[str, Any]:
+    owner: dict[str, Any] = {"apiVersion": names.API_VERSION, "kind": names.HPO_STUDY, "name": study.metadata.name}
+    owner |= {"uid": study.metadata.uid, "controller": True, "blockOwnerDeletion": False}
+    labels = {
+        names.LABEL_MANAGED_BY: names.MANAGED_BY,
+        names.LABEL_STUDY: study.metadata.name,
+        names.LABEL_STUDY_UID: study.metadata.uid,
+    }
+    return {"labels": labels, "ownerReferences": [owner]}
+
+
+def _next_look(study: HPOStudy, now: datetime) -> float:
+    began, seconds = times.from_text(status_of(study).start_time), study.spec.budget.seconds
+    if began is None or seconds is None:
+        return LOOK_SECONDS
+    return min(LOOK_SECONDS, max(1.0, seconds - (now - began).total_seconds()))
+
+
+def _enter(
+    study: HPOStudy, state: conditions.State, reason: str, message: str, now: datetime, **changes: Any
+) -> StudyPlan:
+    old = status_of(study)
+    generation = study.metadata.generation
+    new = conditions.status_in(state, old, generation=generation, reason=reason, message=message, now=now, **changes)
+    return StudyPlan() if new == old else StudyPlan(status=new)
