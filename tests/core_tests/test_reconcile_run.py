@@ -53,7 +53,6 @@ TABLE = [
     ("bad input fails the run", make_run(running()), [failed(0, exit_code=2), failed(1)], "Failed", [], [], 1),
     ("all complete is success", make_run(running()), [finished(0), finished(1)], "Succeeded", [], [], 1),
     ("all pruned is the end, and no success", make_run(running()), [pruned(0), pruned(1)], "Pruned", [], [], 1),
-    ("rank 0's node alone knows that the run was pruned", make_run(running()), [pruned(0), failed(1, exit_code=75)], "Pruned", [], [], 1),
     ("a pruned run waits for its other nodes", make_run(running()), [pruned(0), pod(1)], "Running", [], [], 1),
     ("a pruned run makes nothing", make_run(running(conditions=PRUNED)), [], None, [], [], 1),
     ("complete while the operator was away", make_run(started()), [finished(0), finished(1)], "Succeeded", [], [], 1),

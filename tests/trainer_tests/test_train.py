@@ -207,3 +207,18 @@ def test_checkpoints_are_kept_by_number_and_by_time(line_env, context):
 def test_totals_that_do_not_divide_by_the_ranks_are_refused(line_env, context, changes, message):
     with pytest.raises(SpecError, match=message):
         train(line_spec(**changes), context(world_size=3), never, ignore)
+
+
+def test_a_pruned_run_saves_after_its_next_update_and_ends_at_once_when_started_again(line_env, context):
+    spec = line_spec(totalSteps=UPDATE * 6)
+    pruned = train(spec, context(), never, lambda snapshot: snapshot.update == 2)
+    assert (pruned.outcome, pruned.step) == ("pruned", UPDATE * 3)
+    assert read_manifest(pruned.checkpoint).step == UPDATE * 3
+    snapshots = []
+    again = train(spec, context(attempt=2), never, snapshots.append)
+    assert (again.outcome, again.step, snapshots) == ("pruned", UPDATE * 3, [])
+
+
+def test_a_run_that_is_pruned_as_it_finishes_is_finished(line_env, context):
+    result = train(line_spec(totalSteps=UPDATE * 2), context(), never, lambda snapshot: True)
+    assert result.outcome == "done"

@@ -71,26 +71,23 @@ def _train_and_report(
     train: Train, run: TrainingRun, settings: Settings, context: RunContext, stop: Stop
 ) -> TrainResult:
     if context.rank != 0:
-        return train(run.spec.train, context, stop, lambda snapshot: None)
+        return train(run.spec.train, context, stop, lambda snapshot: False)
     with make_reporter(settings, run.spec.train.curriculum.stop_after_last_gate) as reporter:
         report = with_evaluations(logged(reporter, run), context.out / METRICS_FILE)
-        result = train(run.spec.train, context, lambda: reporter.stop_asked or stop(), report)
-        if result.outcome == "stopped" and reporter.stop_asked:
-            return replace(result, outcome="pruned")
-        return result
+        return train(run.spec.train, context, stop, report)
 
 
 def with_evaluations(report: Report, metrics: Path) -> Report:
     """Return a report that knows the run's evaluations: those of earlier attempts from `metrics`, then each new one."""
     known: list[EvaluationPoint] | None = None
 
-    def tell(snapshot: ProgressSnapshot) -> None:
+    def tell(snapshot: ProgressSnapshot) -> bool | None:
         nonlocal known
         if known is None:  # the file is cut back to the checkpoint by now, and this update's row is in it
             known = read_evaluations(metrics)
         elif found := evaluation_metrics(snapshot.metrics):
             known.append(EvaluationPoint(index=len(known) + 1, step=snapshot.step, metrics=found))
-        report(replace(snapshot, evaluations=tuple(known)))
+        return report(replace(snapshot, evaluations=tuple(known)))
 
     return tell
 

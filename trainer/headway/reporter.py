@@ -76,15 +76,17 @@ class Reporter:
         self._pending: ProgressReport | None = None  # the newest report; not acknowledged
         self._number = 0  # of the last report
         self._closing = False
-        self.stop_asked = False  # the answer to a report has said so
+        self._stop_asked = False  # the answer to a report has said so
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._thread.start()
 
-    def __call__(self, snapshot: ProgressSnapshot) -> None:
-        """Report `snapshot`, in place of any earlier one that was not sent yet."""
+    def __call__(self, snapshot: ProgressSnapshot) -> bool:
+        """Report `snapshot`, in place of any earlier one that was not sent yet. Returns whether any answer so far has
+        said that the run is to save and end."""
         with self._lock:
             self._snapshot = snapshot
             self._lock.notify()
+            return self._stop_asked
 
     def close(self) -> None:
         """Send the newest report, for at most `flush_s` seconds, and stop."""
@@ -113,7 +115,7 @@ class Reporter:
                 if retry_s > self._first_retry_s:
                     log.info("progress is reported again")
                 retry_s = self._first_retry_s
-                self.stop_asked = self.stop_asked or reply.stop
+                self._stop_asked = self._stop_asked or reply.stop
                 self._acknowledged(report, reply.acknowledged)
                 self._pause(reply.next_seconds, when_closing=0.0)
 

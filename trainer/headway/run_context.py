@@ -66,10 +66,8 @@ class ProgressSnapshot:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How training left: "done" when nothing is left to train, "stopped" when it was asked to leave and has saved.
-
-    "pruned": its study asked it to leave, and nothing will follow.
-    """
+    """How training left: "done" when nothing is left to train, "pruned" when the study has ended it, "stopped" when
+    it was asked to leave and has saved."""
 
     outcome: Literal["done", "stopped", "pruned"]
     step: int
@@ -79,4 +77,4 @@ class TrainResult:
 
 
 Stop = Callable[[], bool]
-Report = Callable[[ProgressSnapshot], None]
+Report = Callable[[ProgressSnapshot], bool | None]  # True once the study has pruned this run: save and end

@@ -49,6 +49,7 @@ class LoopState(Contract):
     updates: Int = Field(ge=0)
     curriculum: CurriculumRecord
     best: Best
+    pruned: bool = False
 
 
 class Session:
@@ -77,6 +78,7 @@ class Session:
         self.parent = ""
         self.vector_steps = self.updates = 0
         self.best = Best()
+        self.pruned = False
 
     @property
     def step(self) -> int:
@@ -88,6 +90,11 @@ class Session:
         """Say whether nothing is left to train: all steps made, or the last gate passed where that is the end."""
         passed = self.curriculum.passed and self.spec.curriculum.stop_after_last_gate
         return passed or self.step >= self.spec.total_steps
+
+    @property
+    def over(self) -> bool:
+        """Say whether no update follows: nothing is left to train, or the study has pruned this run."""
+        return self.finished or self.pruned
 
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
@@ -103,7 +110,7 @@ class Session:
             self.observation = self.env.reset()
         else:
             self._restore(found)
-        if self.group.is_main and not self.finished:
+        if self.group.is_main and not self.over:
             self.store.fence(found.directory if found else None)
         self.group.any(False)  # nobody trains before the fence stands
         if found is not None:  # not before: a leftover of an older attempt would cut the rows of the one that trains
@@ -133,8 +140,9 @@ class Session:
         own |= {f"curriculum.{k}": v for k, v in self.curriculum.own_state().items()}
         shared = self.algorithm.get_state() | {f"curriculum.{k}": v for k, v in self.curriculum.shared_state().items()}
         loop = LoopState(
-            vector_steps=self.vector_steps, updates=self.updates, curriculum=self.curriculum.record(), best=self.best
-        )
+            vector_steps=self.vector_steps, updates=self.updates, curriculum=self.curriculum.record(), best=self.best,
+            pruned=self.pruned,
+        )  # fmt: skip
         draft = Manifest(
             namespace=self.run.namespace, name=self.run.name, uid=self.run.uid, attempt=self.run.attempt,
             parent=self.parent, step=self.step, world_size=self.group.world_size, spec=self.spec.to_wire(),
@@ -190,7 +198,7 @@ class Session:
         try:
             loop = LoopState.model_validate(found.manifest.loop)
             self.vector_steps, self.updates = loop.vector_steps, loop.updates
-            self.best = loop.best
+            self.best, self.pruned = loop.best, loop.pruned
             if self.step != found.manifest.step:
                 raise ValueError("the loop's counters contradict the manifest")
             shared, own = checkpoint.load_tensors(found.directory / checkpoint.MODEL), self._own_tensors(found)

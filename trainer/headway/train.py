@@ -23,8 +23,9 @@ log = logging.getLogger("headway")
 def train(spec: TrainSpec, run: RunContext, stop: Stop, report: Report) -> TrainResult:
     """Train until nothing is left to train, or until any rank's `stop()` says to save and leave.
 
-    Call it in one process a rank. `report` is called on rank 0, after every update and at the end. Raises UserError
-    (SpecError, CheckpointError) for what the user can mend, RuntimeError if another rank is lost.
+    Call it in one process a rank. `report` is called on rank 0, after every update and at the end; once it returns True
+    the study has pruned this run, which saves after its next update and ends. Raises UserError (SpecError,
+    CheckpointError) for what the user can mend, RuntimeError if another rank is lost.
     """
     check_divisible(spec, run.world_size)
     torch.set_num_threads(run.threads)
@@ -45,7 +46,8 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
     spec, group, algorithm = session.spec, session.group, session.algorithm
     snapshot = _snapshot(session, 0.0, {})
     clock = time.monotonic()
-    while not session.finished:
+    is_told_to_end = False  # on rank 0 only
+    while not session.over:
         steps_before = session.step
         features = collect(session)
         collected_at = time.monotonic()
@@ -63,12 +65,13 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
         clock = now
 
         beat()
-        save, leave = group.any(session.save_is_due(), stop())
-        if save or leave or session.finished:
+        save, leave, prune = group.any(session.save_is_due(), stop(), is_told_to_end)
+        session.pruned = prune and not session.finished
+        if save or leave or session.over:
             session.save()
         snapshot = _snapshot(session, rate, metrics)
         if group.is_main:
-            report(snapshot)
+            is_told_to_end = bool(report(snapshot))
         if leave:
             break
     return _result(session, snapshot)
@@ -99,6 +102,7 @@ def _snapshot(session: Session, rate: float, metrics: dict[str, float]) -> Progr
 
 def _result(session: Session, last: ProgressSnapshot) -> TrainResult:
     where = session.curriculum.where()
-    outcome: Literal["done", "stopped"] = "done" if session.finished else "stopped"
+    outcome: Literal["done", "pruned", "stopped"]
+    outcome = "done" if session.finished else "pruned" if session.pruned else "stopped"
     assert session.saved is not None  # the loop leaves only after a save, or had nothing to train
     return TrainResult(outcome, session.step, session.saved.path, f"{where} after {session.step} steps", last.metrics)

@@ -96,12 +96,7 @@ class Observed:
     @property
     def all_succeeded(self) -> bool:
         """Every node says that nothing is left to do: training is complete, or the study has pruned the run."""
-        if self.missing:
-            return False
-        is_pruned = any(pod.fate == "succeeded" and pod.outcome.outcome == names.OUTCOME_PRUNED for pod in self.current)
-        if is_pruned:  # rank 0 alone is told why: the other nodes only say that they have saved and left
-            return not self.of("active")
-        return len(self.of("succeeded")) == len(self.current)
+        return not self.missing and len(self.of("succeeded")) == len(self.current)
 
     @property
     def all_running(self) -> bool:

@@ -125,16 +125,14 @@ def test_only_the_newest_of_many_snapshots_is_sent(server):
 
 def test_the_answer_that_asks_to_stop_is_remembered(server):
     with reporter(server) as report:
-        report(snapshot())
+        assert not report(snapshot())
         wait_for(lambda: server.recorded)
-        assert not report.stop_asked
         server.stop = True
-        report(snapshot(update=2))
-        wait_for(lambda: report.stop_asked)
+        wait_for(lambda: report(snapshot(update=2)))
         server.stop = False
-        report(snapshot(update=3))
-        wait_for(lambda: len(server.recorded) == 3)
-        assert report.stop_asked
+        report(snapshot(step=3, update=3))
+        wait_for(lambda: server.recorded[-1][1]["progress"]["step"] == 3)
+        assert report(snapshot(update=4))
 
 
 def test_the_newest_evaluations_are_reported():

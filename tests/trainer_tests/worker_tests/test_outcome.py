@@ -32,7 +32,8 @@ def failed(rank, at, error, code=1):
         ([done(0), done(1)], "done", 0),
         ([done(0), stopped(1)], "stopped", 75),
         ([stopped(0), stopped(1)], "stopped", 75),
-        ([pruned(0), stopped(1)], "pruned", 0),  # rank 0 alone was told why
+        ([pruned(0), pruned(1)], "pruned", 0),
+        ([pruned(0), stopped(1)], "stopped", 75),  # started again, it ends at once: the checkpoint says that it is over
         ([done(0)], "failed", 1),
         ([], "failed", 1),
     ],

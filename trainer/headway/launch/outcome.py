@@ -45,17 +45,15 @@ class Outcome:
 
 
 def of_finished_ranks(records: Sequence[Record], ranks: Sequence[int]) -> Outcome:
-    """Return the outcome of ranks that all left with exit code 0: done only if every one of them says so."""
+    """Return the outcome of ranks that all left with exit code 0: over only if every one of them says so."""
     silent = sorted(set(ranks) - {record.rank for record in records})
     if silent:
         return Outcome(names.OUTCOME_FAILED, names.EXIT_ERROR, error=f"rank {silent[0]} left without saying how")
     first = records[0]
-    if any(record.outcome == names.OUTCOME_PRUNED for record in records):  # rank 0 says so; it alone was told
-        return Outcome(names.OUTCOME_PRUNED, names.EXIT_OK, first.step, first.checkpoint)
-    finished = all(record.outcome == names.OUTCOME_FINISHED for record in records)
+    is_over = first.outcome in names.OUTCOMES_OF_THE_END and all(r.outcome == first.outcome for r in records)
     return Outcome(
-        outcome=names.OUTCOME_FINISHED if finished else names.OUTCOME_STOPPED,
-        exit_code=names.EXIT_OK if finished else names.EXIT_SAVED_AND_LEFT,
+        outcome=first.outcome if is_over else names.OUTCOME_STOPPED,
+        exit_code=names.EXIT_OK if is_over else names.EXIT_SAVED_AND_LEFT,
         step=first.step,
         checkpoint=first.checkpoint,
     )

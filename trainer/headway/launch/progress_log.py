@@ -22,14 +22,15 @@ def logged(report: Report, run: TrainingRun, clock: Callable[[], float] = time.m
     began = clock()
     last: tuple[float, int] | None = None  # when, and in which stage
 
-    def tell(snapshot: ProgressSnapshot) -> None:
+    def tell(snapshot: ProgressSnapshot) -> bool | None:
         nonlocal last
-        report(snapshot)
+        is_told_to_end = report(snapshot)
         now, stage = clock(), snapshot.curriculum.stage
         if last is None or now - last[0] >= EVERY_S or stage != last[1]:
             last = now, stage
             ends_with_gates = run.spec.train.curriculum.stop_after_last_gate
             progress = to_progress(snapshot, attempt=1, number=max(1, snapshot.update), ends_with_gates=ends_with_gates)
             log.info("%s", plain_line(View(run, now - began, progress)).strip())
+        return is_told_to_end
 
     return tell
