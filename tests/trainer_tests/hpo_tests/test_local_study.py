@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import yaml
 from headway_api.load import load_run
 from optuna.trial import TrialState
 from specs import small_study
+from trainer_tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 FAKE = Path(__file__).parents[1] / "local_tests" / "fake_training.py"
@@ -54,10 +55,21 @@ def states(out: Path) -> Counter[TrialState]:
 
 
 def until_running(out: Path, trials: int) -> None:
-    deadline = time.monotonic() + 60
-    while len(list(out.glob("trials/*/metrics.jsonl"))) < trials:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: len(list(out.glob("trials/*/metrics.jsonl"))) >= trials)
+
+
+def until_free(out: Path) -> None:
+    """Wait until no run holds its folder."""
+    wait_for(lambda: all(is_free(path) for path in out.glob("trials/*/.lock")))
+
+
+def is_free(lock: Path) -> bool:
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def test_all_trials_are_run_and_the_best_is_a_run_that_headway_takes(tmp_path: Path) -> None:
@@ -103,7 +115,7 @@ def test_a_killed_study_takes_its_runs_with_it_and_goes_on(tmp_path: Path) -> No
     until_running(out, 2)
     process.kill()
     process.wait()
-    time.sleep(1.0)  # the runs notice that it is gone, save and leave: their folders are free again
+    until_free(out)  # the runs notice that it is gone, save and leave
     code, said = finish(start(spec, out))
     assert code == 0, said
     assert sum(states(out).values()) == 6
