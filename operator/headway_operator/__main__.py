@@ -11,7 +11,7 @@ import sys
 from aiohttp import web
 
 from headway_operator.shell import health as healths
-from headway_operator.shell.certificates import Certificates
+from headway_operator.shell.certificates import Certificates, Served
 from headway_operator.shell.cluster import Cluster, connect
 from headway_operator.shell.handlers import stop_on_signals
 from headway_operator.shell.leader import Leader, utc_now
@@ -47,6 +47,7 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
         settings.secret_name,
         settings.server_names,
         settings.certificate_days,
+        [Served(settings.studies_secret_name, settings.studies_names)] if settings.studies_secret_name else [],
     )
     health = healths.Health(settings.health_seconds, lambda: lease.ticked_at, certificates.ready.is_set)
     server = ProgressServer(cluster, Pace(settings.progress_seconds, settings.progress_rate), utc_now)

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from headway_operator.shell import certificates
-from headway_operator.shell.certificates import Certificates, bundle, renewed
+from headway_operator.shell import authority
+from headway_operator.shell.authority import bundle, issued, renewed
+from headway_operator.shell.certificates import Certificates, Served
 from headway_operator.shell.cluster import ApiError
 from shell_tests.fakes import FakeStore
 
@@ -30,9 +31,9 @@ def authorities(data):
 def issuer_key(data):
     """Number of the authority in the bundle that has signed the server's certificate."""
     served = x509.load_pem_x509_certificate(data["tls.crt"])
-    for number, authority in enumerate(authorities(data)):
-        if authority.subject == served.issuer:
-            served.verify_directly_issued_by(authority)
+    for number, signer in enumerate(authorities(data)):
+        if signer.subject == served.issuer:
+            served.verify_directly_issued_by(signer)
             return number
     return None
 
@@ -116,7 +117,7 @@ def test_over_five_years_every_certificate_that_is_served_was_trusted_a_day_befo
     data, trusted = {}, None
     for day in range(5 * 365):
         data = renew(data, day)
-        subjects = {authority.subject for authority in authorities(data)}
+        subjects = {trusting.subject for trusting in authorities(data)}
         served = x509.load_pem_x509_certificate(data["tls.crt"])
         assert served.not_valid_after_utc > at(day + 1)
         assert trusted is None or served.issuer in trusted
@@ -129,7 +130,7 @@ def secret(data=None):
 
 
 def made(store, days=0.0):
-    return Certificates(store, "system", "tls", NAMES, 90, lambda: at(days))
+    return Certificates(store, "system", "tls", NAMES, 90, clock=lambda: at(days))
 
 
 def handshake(server_context, ca, name=NAMES[0]):
@@ -178,7 +179,7 @@ def test_a_renewed_certificate_is_served_without_a_restart():
     leader._use(new)
     second = handshake(leader.context, leader.ca_bundle)
     assert first != second and second == x509.load_pem_x509_certificate(new["tls.crt"]).public_bytes(
-        certificates.serialization.Encoding.DER
+        authority.serialization.Encoding.DER
     )
 
 
@@ -221,3 +222,45 @@ def test_another_host_is_not_believed():
 def test_a_missing_secret_is_named():
     with pytest.raises(ApiError, match="secret system/tls is missing"):
         asyncio.run(made(FakeStore()).read())
+
+
+# --- another server of ours ---------------------------------------------------------------------------------------
+
+STUDIES = ("headway-studies.system.svc",)
+
+
+def test_another_server_gets_a_certificate_by_the_same_authority_and_never_its_key():
+    data = renew({})
+    given = issued(data, {}, STUDIES, DAYS, at(0))
+    assert set(given) == {"ca.crt", "tls.crt", "tls.key"}
+    assert given["tls.key"] != data["tls.key"] and given["ca.crt"] == bundle(data).encode()
+    x509.load_pem_x509_certificate(given["tls.crt"]).verify_directly_issued_by(authorities(data)[0])
+
+
+def test_it_is_renewed_in_time_and_with_the_authority_and_otherwise_left_alone():
+    data = renew({})
+    given = issued(data, {}, STUDIES, DAYS, at(0))
+    assert issued(data, given, STUDIES, DAYS, at(59)) == given
+    assert issued(data, given, STUDIES, DAYS, at(61))["tls.crt"] != given["tls.crt"]
+    assert issued(data, given, (*STUDIES, "more"), DAYS, at(1))["tls.crt"] != given["tls.crt"]
+    assert issued(renew({}), given, STUDIES, DAYS, at(1))["tls.crt"] != given["tls.crt"]
+    assert issued(data, given | {"stranger": b"x"}, STUDIES, DAYS, at(1)) == given
+
+
+def test_the_leader_fills_the_secret_of_the_other_server_once():
+    empty = {"kind": "Secret", "metadata": {"name": "studies-tls", "namespace": "system"}}
+    store = FakeStore(secret(), empty)
+    leader = Certificates(store, "system", "tls", NAMES, 90, [Served("studies-tls", STUDIES)])
+    asyncio.run(leader.renew(store))
+    held = store.objects["Secret", "system", "studies-tls"]["data"]
+    assert base64.b64decode(held["ca.crt"]).decode() == leader.ca_bundle
+    asyncio.run(leader.renew(store))
+    assert [call[0] for call in store.writes()] == ["replace", "replace"]
+
+
+def test_a_missing_secret_of_the_other_server_is_named_and_the_own_is_good():
+    store = FakeStore(secret())
+    leader = Certificates(store, "system", "tls", NAMES, 90, [Served("studies-tls", STUDIES)])
+    with pytest.raises(ApiError, match="secret system/studies-tls is missing"):
+        asyncio.run(leader.renew(store))
+    assert leader.ready.is_set()

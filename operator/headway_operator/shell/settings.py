@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from urllib.parse import urlsplit
 
 from headway_api import names
 
@@ -51,6 +52,10 @@ class Settings:
     """Seconds between two tries to take or to renew the Lease."""
     certificate_days: float = 90.0
     """Validity of the serving certificate; it is renewed when a third is left."""
+    studies_url: str = ""
+    """Base URL of the study service, https://HOST:PORT; empty where there is none."""
+    studies_secret_name: str = ""
+    """The Secret of the study service's certificate, which the leader fills; empty: somebody else does."""
     kubeconfig: str = ""
     """A kubeconfig file, for running outside a cluster; empty is the pod's service account."""
     log_level: str = "INFO"
@@ -69,13 +74,22 @@ class Settings:
     @property
     def server_names(self) -> tuple[str, ...]:
         """DNS names of the progress server: those of its Service."""
-        host = f"{self.service_name}.{self.operator_namespace}"
-        return (f"{host}.svc", f"{host}.svc.cluster.local", host)
+        return _service_names(f"{self.service_name}.{self.operator_namespace}.svc")
+
+    @property
+    def studies_names(self) -> tuple[str, ...]:
+        """DNS names of the study service."""
+        return _service_names(urlsplit(self.studies_url).hostname or "")
 
     @property
     def progress_url(self) -> str:
         """Base URL of the progress servers, as training pods are told it."""
         return f"https://{self.server_names[0]}:{self.progress_port}"
+
+
+def _service_names(host: str) -> tuple[str, ...]:
+    """All names of a Service, the one that we use first."""
+    return (host, f"{host}.cluster.local", host.removesuffix(".svc"))
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -93,6 +107,13 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             "HEADWAY_LEASE_RETRY_SECONDS, HEADWAY_LEASE_RENEW_SECONDS and HEADWAY_LEASE_SECONDS must increase in this "
             f"order: found {settings.lease_retry_seconds}, {settings.lease_renew_seconds}, {settings.lease_seconds}"
         )
+    if settings.studies_url and (urlsplit(settings.studies_url).scheme, bool(settings.studies_names[0])) != (
+        "https",
+        True,
+    ):
+        raise SettingsError(f"HEADWAY_STUDIES_URL: found {settings.studies_url!r}: give https://HOST:PORT")
+    if settings.studies_secret_name and not settings.studies_url:
+        raise SettingsError("HEADWAY_STUDIES_SECRET_NAME needs HEADWAY_STUDIES_URL: the certificate is for its host")
     if settings.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise SettingsError(f"HEADWAY_LOG_LEVEL: found {settings.log_level!r}: give DEBUG, INFO, WARNING or ERROR")
     return settings
