@@ -22,6 +22,7 @@ EVERYTHING_ON: dict[str, Any] = {
     "settings": {"logLevel": "DEBUG", "workers": 4, "resyncSeconds": 2.5},
     "podLabels": {"team": "robots"},
     "nodeSelector": {"disk": "ssd"},
+    "studies.dashboard.enabled": True,
 }
 
 
@@ -95,6 +96,7 @@ def test_the_schema_knows_every_default():
 def test_settings_of_the_chart_are_settings_of_the_operator(render):
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
     by_chart = {"operator_namespace", "operator_pod", "watch_namespaces", "lease_name", "secret_name", "service_name"}
+    by_chart |= {"studies_url", "studies_secret_name"}
     fixed = {"progress_port", "metrics_port", "kubeconfig"}
     free = {field.name for field in dataclasses.fields(Settings)} - by_chart - fixed
     assert {"".join(f"_{c.lower()}" if c.isupper() else c for c in name) for name in schema} == free
@@ -136,18 +138,20 @@ def test_a_very_long_release_name_still_gives_valid_names(render):
         assert len(document["metadata"]["name"]) <= 63
 
 
-def test_the_pod_passes_restricted(render):
-    pod = one(render(EVERYTHING_ON), "Deployment")["spec"]["template"]["spec"]
-    container = pod["containers"][0]
+@pytest.mark.parametrize("name", ["headway-operator", "headway-studies"])
+def test_each_pod_passes_restricted(render, name):
+    pod = one(render(EVERYTHING_ON), "Deployment", name)["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] > 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert all(set(volume) - {"name"} <= {"emptyDir"} for volume in pod["volumes"])
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    harmless = {"emptyDir", "projected", "secret", "persistentVolumeClaim"}
+    assert all(set(volume) - {"name"} <= harmless for volume in pod["volumes"])
 
 
 def test_the_user_of_the_pod_is_the_user_of_the_image(render):
@@ -158,12 +162,15 @@ def test_the_user_of_the_pod_is_the_user_of_the_image(render):
     assert user.split(":")[0] == str(pod["securityContext"]["runAsUser"])
 
 
-def test_the_trainers_image_runs_as_the_user_of_the_contract():
+def test_the_trainers_image_runs_as_the_user_of_the_contract(render):
     assert f"\nUSER {names.TRAINER_UID}:" in (ROOT / "Dockerfile.trainer").read_text()
+    studies = one(render(), "Deployment", "headway-studies")["spec"]["template"]["spec"]  # runs that image too
+    assert studies["securityContext"]["runAsUser"] == names.TRAINER_UID
 
 
-def test_the_secret_is_made_without_data_so_that_an_upgrade_leaves_it_alone(render):
-    secret = one(render(), "Secret", "headway-operator-tls")
+@pytest.mark.parametrize("name", ["headway-operator-tls", "headway-studies-tls"])
+def test_secrets_are_made_without_data_so_that_an_upgrade_leaves_them_alone(render, name):
+    secret = one(render(), "Secret", name)
     assert not {"data", "stringData"} & set(secret)
 
 
@@ -183,8 +190,9 @@ def test_no_disruption_budget_blocks_the_drain_of_a_single_replica(render):
 
 
 def test_crds_are_kept_and_can_be_left_out(render):
-    (crd,) = [o for o in render() if o["kind"] == "CustomResourceDefinition"]
-    assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    crds = [o for o in render() if o["kind"] == "CustomResourceDefinition"]
+    assert {crd["spec"]["names"]["kind"] for crd in crds} == {names.TRAINING_RUN, names.HPO_STUDY}
+    assert all(crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for crd in crds)
     assert not [o for o in render({"crds.enabled": False}) if o["kind"] == "CustomResourceDefinition"]
 
 
@@ -198,3 +206,61 @@ def test_every_namespaced_object_names_the_releases_namespace(render):
 def test_install_yaml_is_the_charts_rendering(helm):
     done = subprocess.run([ROOT / "manifests" / "render.sh", "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- the study service --------------------------------------------------------------------------------------------
+
+
+def studies_container(objects: Objects, name: str = "studies") -> dict[str, Any]:
+    containers = one(objects, "Deployment", "headway-studies")["spec"]["template"]["spec"]["containers"]
+    (container,) = [c for c in containers if c["name"] == name]
+    return container
+
+
+def test_the_operator_calls_the_study_service_by_a_name_of_its_service_and_with_a_token_for_it_alone(render):
+    objects = render()
+    settings = read_settings(environment(objects))
+    service = one(objects, "Service", "headway-studies")
+    assert settings.studies_names[0] == f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
+    assert settings.studies_url.endswith(f":{service['spec']['ports'][0]['port']}")
+    assert one(objects, "Secret", settings.studies_secret_name)
+    volumes = one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    (token,) = [volume["projected"]["sources"] for volume in volumes if "projected" in volume]
+    assert [source["serviceAccountToken"]["audience"] for source in token] == [names.STUDIES_AUDIENCE]
+
+
+def test_the_study_service_lets_the_operators_account_in(render):
+    objects = render({"serviceAccount.name": "robot"})
+    account = one(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
+    assert f"--operator-account=headway-system/{account}" in studies_container(objects)["args"]
+
+
+def test_studies_are_kept_on_a_volume_or_in_postgresql_whose_url_is_never_an_argument(render):
+    sqlite = render()
+    assert one(sqlite, "PersistentVolumeClaim", "headway-studies")["metadata"]["annotations"]["helm.sh/resource-policy"]
+    assert {"name": "HEADWAY_STUDIES_STORAGE", "value": "sqlite:////data/studies.db"} in studies_container(sqlite)[
+        "env"
+    ]
+    postgresql = render({"studies.postgresql.secretName": "database"})
+    assert not [o for o in postgresql if o["kind"] == "PersistentVolumeClaim"]
+    reference = {"secretKeyRef": {"name": "database", "key": "url"}}
+    assert {"name": "HEADWAY_STUDIES_STORAGE", "valueFrom": reference} in studies_container(postgresql)["env"]
+    assert not any("HEADWAY_STUDIES_STORAGE" in argument for argument in studies_container(postgresql)["args"])
+
+
+def test_a_claim_of_ones_own_is_taken(render):
+    objects = render({"studies.volume.existingClaim": "mine"})
+    assert not [o for o in objects if o["kind"] == "PersistentVolumeClaim"]
+    volumes = one(objects, "Deployment", "headway-studies")["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": "mine"}} in volumes
+
+
+def test_the_dashboard_listens_on_the_pods_loopback_only(render):
+    dashboard = studies_container(render({"studies.dashboard.enabled": True}), "dashboard")
+    assert "--listen=127.0.0.1:8080" in dashboard["args"]
+    assert "ports" not in dashboard
+
+
+def test_without_studies_nothing_of_them_is_there(template):
+    text = template({"studies.enabled": False, "crds.enabled": False}).stdout
+    assert "headway-studies" not in text and "STUDIES" not in text

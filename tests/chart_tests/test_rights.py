@@ -62,7 +62,8 @@ def test_no_rule_leads_to_more_rights(render, values):
                 assert "/exec" not in resource and "/attach" not in resource and resource != "token", where
                 assert group != "rbac.authorization.k8s.io", where
                 if resource == "secrets":
-                    assert (kind, name, verb) in {("Role", "headway-operator-tls", v) for v in ("get", "update")}
+                    assert kind == "Role" and name in ("headway-operator-tls", "headway-studies-tls")
+                    assert verb in ("get", "update")
 
 
 def test_served_namespaces_give_exactly_the_documented_rights(render):
@@ -82,19 +83,25 @@ def test_the_operators_own_namespace_gives_exactly_the_documented_rights(render)
     assert rights(own) == documented("In the operator's own namespace")
 
 
-def test_every_role_is_bound_to_the_operators_account_and_to_nobody_else(render):
+def test_every_role_is_bound_to_one_account_of_ours_and_to_nobody_else(render):
     objects = render(TWO_NAMESPACES)
     bindings = [o for o in objects if o["kind"].endswith("RoleBinding")]
     bound = {(b["metadata"].get("namespace", ""), b["roleRef"]["name"]) for b in bindings}
     assert bound == set(roles(objects, "Role")) | set(roles(objects, "ClusterRole"))
     for binding in bindings:
-        assert binding["subjects"] == [
-            {"kind": "ServiceAccount", "name": "headway-operator", "namespace": "headway-system"}
-        ]
+        account = "headway-studies" if binding["roleRef"]["name"] == "headway-studies" else "headway-operator"
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "headway-system"}]
+
+
+def test_the_study_service_may_only_ask_whose_a_token_is(render):
+    objects = render()
+    assert ("headway-system", "headway-studies") not in roles(objects, "Role")
+    own = roles(objects, "ClusterRole")["", "headway-studies"]
+    assert rights(own) == documented("The study service") == {("authentication.k8s.io", "tokenreviews", "", "create")}
 
 
 def test_people_with_edit_may_change_runs_but_not_their_status(render):
     (edit,) = [
         o for o in render() if o["metadata"].get("labels", {}).get("rbac.authorization.k8s.io/aggregate-to-edit")
     ]
-    assert {resource for _, resource, _, _ in rights(edit["rules"])} == {"trainingruns"}
+    assert {resource for _, resource, _, _ in rights(edit["rules"])} == {"trainingruns", "hpostudies"}

@@ -13,15 +13,23 @@
 {{- end }}
 {{- end }}
 
-{{- define "headway.selectorLabels" -}}
+{{- define "headway.instanceLabels" -}}
 app.kubernetes.io/name: {{ include "headway.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "headway.selectorLabels" -}}
+{{ include "headway.instanceLabels" . }}
 app.kubernetes.io/component: operator
 {{- end }}
 
 {{- define "headway.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ include "headway.selectorLabels" . }}
+{{ include "headway.chartLabels" . }}
+{{- end }}
+
+{{- define "headway.chartLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: headway
 app.kubernetes.io/managed-by: {{ .Release.Service }}
@@ -35,12 +43,32 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* headway.image (dict "image" .Values.image "root" $) */}}
 {{- define "headway.image" -}}
-{{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{ .image.repository }}:{{ default .root.Chart.AppVersion .image.tag }}
 {{- end }}
+{{- end }}
+
+{{/* The study service is named beside the operator: headway-operator, headway-studies. */}}
+{{- define "headway.studies" -}}
+{{ include "headway.fullname" . | trimSuffix "-operator" }}-studies
+{{- end }}
+
+{{- define "headway.studiesSelectorLabels" -}}
+{{ include "headway.instanceLabels" . }}
+app.kubernetes.io/component: studies
+{{- end }}
+
+{{- define "headway.studiesLabels" -}}
+{{ include "headway.studiesSelectorLabels" . }}
+{{ include "headway.chartLabels" . }}
+{{- end }}
+
+{{- define "headway.studiesUrl" -}}
+https://{{ include "headway.studies" . }}.{{ .Release.Namespace }}.svc:8443
 {{- end }}
 
 {{- define "headway.tlsSecret" -}}
@@ -51,9 +79,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "headway.runRules" -}}
 - apiGroups: [headway.dev]
   resources: [trainingruns]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [headway.dev]
+  resources: [hpostudies]
   verbs: [get, list, watch]
 - apiGroups: [headway.dev]
-  resources: [trainingruns/status]
+  resources: [trainingruns/status, hpostudies/status]
   verbs: [patch]
 - apiGroups: [""]
   resources: [pods]
