@@ -27,18 +27,40 @@ build() { # IMAGE DOCKERFILE FOLDER
   DOCKER_BUILDKIT=0 docker build --network host "${options[@]}" -t "$1" -f "$2" "$3"
 }
 
+# On kind nothing provisions volumes: one for the studies, in the folder that the nodes share. hostPath knows no fsGroup.
+add_studies_volume() {
+  mkdir -p "$STATE/shared/$NAMESPACE"
+  chmod 0777 "$STATE/shared/$NAMESPACE"
+  kubectl apply -f - <<YAML
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: headway-studies}
+spec:
+  capacity: {storage: 5Gi}
+  accessModes: [ReadWriteOnce]
+  storageClassName: standard
+  persistentVolumeReclaimPolicy: Retain
+  claimRef: {namespace: $NAMESPACE, name: headway-studies}
+  hostPath: {path: /headway-shared/$NAMESPACE, type: Directory}
+YAML
+}
+
 # Short intervals, so that a test sees in seconds what a user may see in a minute.
 install_operator() {
   kubectl create namespace "$NAMESPACE" --dry-run=client -o yaml | kubectl apply -f -
   kubectl label namespace "$NAMESPACE" pod-security.kubernetes.io/enforce=restricted --overwrite
+  if [ -z "$E2E_KUBECONFIG_GIVEN" ]; then add_studies_volume; fi
   helm upgrade --install headway charts/headway --namespace "$NAMESPACE" --wait --timeout 4m \
     --set "image.repository=${OPERATOR%:*},image.tag=$VERSION" \
+    --set "studies.image.repository=${TRAINER%:*},studies.image.tag=$VERSION" \
+    --set "studies.volume.storageClass=${E2E_STORAGE_CLASS:-}" \
     --set settings.progressSeconds=2,settings.resyncSeconds=15,settings.logLevel=INFO
 }
 
 restart_operator() {
-  kubectl -n "$NAMESPACE" rollout restart deployment/headway-operator
+  kubectl -n "$NAMESPACE" rollout restart deployment/headway-operator deployment/headway-studies
   kubectl -n "$NAMESPACE" rollout status deployment/headway-operator --timeout 4m
+  kubectl -n "$NAMESPACE" rollout status deployment/headway-studies --timeout 4m
 }
 
 # suite MARK [pytest options]: part of the tests. That a selection leaves none of a part is no failure.
