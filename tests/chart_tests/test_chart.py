@@ -222,7 +222,12 @@ def test_the_operator_calls_the_study_service_by_a_name_of_its_service_and_with_
     settings = read_settings(environment(objects))
     service = one(objects, "Service", "headway-studies")
     assert settings.studies_names[0] == f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
-    assert settings.studies_url.endswith(f":{service['spec']['ports'][0]['port']}")
+    assert settings.studies_url.endswith(f":{names.STUDIES_PORT}")
+    ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+    listening = {port["name"]: port["containerPort"] for port in studies_container(objects)["ports"]}
+    assert ports == listening == {"https": names.STUDIES_PORT, "grpc": names.STORAGE_PORT}
+    arguments = studies_container(objects)["args"]
+    assert {f"--listen=0.0.0.0:{names.STUDIES_PORT}", f"--grpc-listen=0.0.0.0:{names.STORAGE_PORT}"} <= set(arguments)
     assert one(objects, "Secret", settings.studies_secret_name)
     volumes = one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
     (token,) = [volume["projected"]["sources"] for volume in volumes if "projected" in volume]

@@ -68,7 +68,7 @@ app.kubernetes.io/component: studies
 {{- end }}
 
 {{- define "headway.studiesUrl" -}}
-https://{{ include "headway.studies" . }}.{{ .Release.Namespace }}.svc:8443
+https://{{ include "headway.studies" . }}.{{ .Release.Namespace }}.svc:8444
 {{- end }}
 
 {{- define "headway.tlsSecret" -}}

@@ -44,8 +44,13 @@ def test_it_shows_the_studies_and_their_trials(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("DELETE", "/api/studies/0"), ("POST", "/api/studies"), ("PUT", "/api/studies/0/note"), ("POST", "/api/studies/0/rename")],
-)  # fmt: skip
+    [
+        ("DELETE", "/api/studies/0"),
+        ("POST", "/api/studies"),
+        ("PUT", "/api/studies/0/note"),
+        ("POST", "/api/studies/0/rename"),
+    ],
+)
 def test_nothing_can_be_changed(url: str, storage: BaseStorage, method: str, path: str) -> None:
     request = urllib.request.Request(url + path, method=method, data=b"{}")
     with pytest.raises(urllib.error.HTTPError) as refused:
