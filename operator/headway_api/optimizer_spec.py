@@ -64,11 +64,19 @@ class NoPruner(Contract):
     """Every trial runs to its end."""
 
 
+class Patient(Contract):
+    """Stop a trial whose last `patience` + 1 evaluations have brought no new best of its own, whatever others reach."""
+
+    patience: Int = described(3, "Evaluations without a new best that are borne.", ge=0, le=100000)
+    min_delta: Float = described(0.0, "What is this much worse than its best is as good as it.", ge=0.0, le=1e12)
+
+
 class Median(Contract):
     """Stop a trial whose best value so far is worse than the median of earlier trials at the same evaluation."""
 
     startup_trials: Int = described(5, "Trials that must be complete before any is stopped.", ge=0, le=10000)
     warmup_evaluations: Int = described(0, "Evaluations of a trial before it can be stopped.", ge=0, le=100000)
+    patient: Patient | None = described(None, "Stop only who has not improved either.")
 
 
 class Percentile(Contract):
@@ -77,6 +85,7 @@ class Percentile(Contract):
     percentile: Float = described(25.0, "The share that is kept, in percent.", gt=0.0, lt=100.0)
     startup_trials: Int = described(5, "Trials that must be complete before any is stopped.", ge=0, le=10000)
     warmup_evaluations: Int = described(0, "Evaluations of a trial before it can be stopped.", ge=0, le=100000)
+    patient: Patient | None = described(None, "Stop only who has not improved either.")
 
 
 class SuccessiveHalving(Contract):
@@ -116,4 +125,5 @@ class Pruner(OneOf):
     successive_halving: SuccessiveHalving | None = None
     hyperband: Hyperband | None = None
     wilcoxon: Wilcoxon | None = None
+    patient: Patient | None = None
     threshold: Threshold | None = None

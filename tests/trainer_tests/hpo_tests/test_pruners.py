@@ -56,6 +56,21 @@ def test_at_each_rung_of_successive_halving_the_best_half_goes_on() -> None:
     assert stops({"successiveHalving": {"reductionFactor": 2}}, curves) == [0, 1, 0, 1]
 
 
+def test_a_patient_pruner_stops_who_does_not_get_better_and_compares_with_nobody() -> None:
+    curves = [[0.3, 0.5, 0.4, 0.4], [0.1, 0.2, 0.3, 0.4]]
+    assert stops({"patient": {"patience": 0}}, curves) == [3, 0]
+    assert stops({"patient": {"patience": 1}}, curves) == [4, 0]
+    assert stops({"patient": {"patience": 1, "minDelta": 0.2}}, curves) == [0, 0]
+
+
+def test_with_patience_the_median_lets_go_on_who_still_improves() -> None:
+    curves = [[0.5] * 4, [0.5] * 4, [0.1, 0.2, 0.3, 0.4], [0.3, 0.2, 0.1, 0.1]]
+    median = {"startupTrials": 2}
+    assert stops({"median": median}, curves) == [0, 0, 1, 1]
+    assert stops({"median": median | {"patient": {"patience": 0}}}, curves) == [0, 0, 0, 2]
+    assert stops({"percentile": median | {"percentile": 50.0, "patient": {"patience": 0}}}, curves) == [0, 0, 0, 2]
+
+
 def test_a_threshold_stops_who_leaves_the_bounds() -> None:
     assert stops({"threshold": {"lower": 0.2}}, [[0.3, 0.1, 0.5, 0.5], [0.3, 0.4, 0.5, 0.6]]) == [2, 0]
     assert stops({"threshold": {"upper": 0.5}}, [[0.3, 0.6, 0.5, 0.5]]) == [2]

@@ -13,6 +13,7 @@ from optuna.pruners import (
     HyperbandPruner,
     MedianPruner,
     NopPruner,
+    PatientPruner,
     PercentilePruner,
     SuccessiveHalvingPruner,
     ThresholdPruner,
@@ -34,13 +35,22 @@ def make_pruner(study: HPOStudySpec) -> BasePruner:
 
 
 def _median(kind: spec.Median, _evaluations: int) -> BasePruner:
-    return MedianPruner(n_startup_trials=kind.startup_trials, n_warmup_steps=kind.warmup_evaluations)
+    median = MedianPruner(n_startup_trials=kind.startup_trials, n_warmup_steps=kind.warmup_evaluations)
+    return _patient(kind.patient, median)
 
 
 def _percentile(kind: spec.Percentile, _evaluations: int) -> BasePruner:
-    return PercentilePruner(
+    percentile = PercentilePruner(
         kind.percentile, n_startup_trials=kind.startup_trials, n_warmup_steps=kind.warmup_evaluations
     )
+    return _patient(kind.patient, percentile)
+
+
+def _patient(kind: spec.Patient | None, wrapped: BasePruner | None) -> BasePruner:
+    if kind is not None:
+        return PatientPruner(wrapped, kind.patience, kind.min_delta)
+    assert wrapped is not None
+    return wrapped
 
 
 def _halving(kind: spec.SuccessiveHalving, _evaluations: int) -> BasePruner:
@@ -69,5 +79,6 @@ _MAKERS: dict[type, Callable[[Any, int], BasePruner]] = {
     spec.SuccessiveHalving: _halving,
     spec.Hyperband: _hyperband,
     spec.Wilcoxon: lambda kind, _evaluations: WilcoxonPruner(p_threshold=kind.p_threshold),
+    spec.Patient: lambda kind, _evaluations: _patient(kind, None),
     spec.Threshold: _threshold,
 }
