@@ -105,18 +105,19 @@ def parse_yaml(text: str) -> Any:
 
 def validate(document: Any) -> TrainingRun:
     """Check a parsed TrainingRun. Raises SpecError with one line for each fault: field, value, fix."""
-    return _checked(document, TrainingRun)
+    return checked(document, TrainingRun)
 
 
 def validate_study(document: Any) -> HPOStudy:
     """Check a parsed HPOStudy, its space and its template. Raises SpecError as `validate` does."""
-    study = _checked(document, HPOStudy)
+    study = checked(document, HPOStudy)
     if found := problems(study.spec):
         raise SpecError("\n".join(f"spec.{problem}" for problem in found))
     return study
 
 
-def _checked(document: Any, model: type[Document]) -> Document:
+def checked(document: Any, model: type[Document]) -> Document:
+    """Check a document against one model, and nothing that only functions can see. Raises SpecError."""
     if not isinstance(document, dict):
         raise SpecError(f"expected a mapping with apiVersion, kind, metadata and spec, found {short(document)}")
     try:

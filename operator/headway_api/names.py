@@ -62,6 +62,8 @@ REASON_PERMANENT_ERROR: Final = "PermanentError"
 REASON_POD_REFUSED: Final = "PodRefused"
 REASON_NO_REPORTS: Final = "NoReports"
 REASON_SERVICE_AWAY: Final = "StudyServiceAway"
+REASON_RUN_REFUSED: Final = "RunRefused"  # of a study: a trial's run, or what holds its best, cannot be made
+REASON_TRIAL_FAILED: Final = "TrialFailed"
 REASON_PRUNED: Final = "Pruned"  # of a trial: the run ended early because its study said so
 
 # --- phases: for people only ------------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ import contextlib
 import logging
 import os
 import sys
+from pathlib import Path
 
+import aiohttp
 from aiohttp import web
 
 from headway_operator.shell import health as healths
@@ -18,6 +20,7 @@ from headway_operator.shell.leader import Leader, utc_now
 from headway_operator.shell.lease import Lease, Terms
 from headway_operator.shell.progress_server import Pace, ProgressServer
 from headway_operator.shell.settings import Settings, SettingsError, read_settings
+from headway_operator.shell.studies_client import StudiesClient
 
 log = logging.getLogger("headway_operator")
 
@@ -35,6 +38,13 @@ async def serve_progress(server: ProgressServer, certificates: Certificates, por
         await runner.cleanup()
 
 
+def studies_client(settings: Settings, session: aiohttp.ClientSession, certificates: Certificates) -> StudiesClient:
+    """Return a client that trusts our own authority, or whom the file names."""
+    given = Path(settings.studies_ca_file) if settings.studies_ca_file else None
+    authorities = given.read_text if given else lambda: certificates.ca_bundle
+    return StudiesClient(session, settings.studies_url, Path(settings.studies_token_file), authorities)
+
+
 async def operate(settings: Settings, stop: asyncio.Event) -> None:
     """Run this replica until `stop` is set. Raises what it cannot go on from."""
     client = await connect(settings.kubeconfig)
@@ -50,7 +60,9 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
         [Served(settings.studies_secret_name, settings.studies_names)] if settings.studies_secret_name else [],
     )
     health = healths.Health(settings.health_seconds, lambda: lease.ticked_at, certificates.ready.is_set)
-    server = ProgressServer(cluster, Pace(settings.progress_seconds, settings.progress_rate), utc_now)
+    session = aiohttp.ClientSession(trust_env=False)
+    studies = studies_client(settings, session, certificates)
+    server = ProgressServer(cluster, studies, Pace(settings.progress_seconds, settings.progress_rate), utc_now)
     probes = await healths.serve(health, settings.metrics_port)
     try:
         async with asyncio.TaskGroup() as group:
@@ -58,7 +70,9 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
             background = [following, group.create_task(serve_progress(server, certificates, settings.progress_port))]
             if await _acquired(lease, stop):
                 background.append(group.create_task(lease.hold()))
-                leader = Leader(settings, cluster.fenced(lease.fence), certificates, health)
+                leader = Leader(
+                    settings, cluster.fenced(lease.fence), studies.fenced(lease.fence), certificates, health
+                )
                 following.cancel()  # the leader reads what it writes
                 await leader.lead(stop)
             for task in background:
@@ -66,6 +80,7 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
         await lease.release()
     finally:
         await probes.cleanup()
+        await session.close()
         await client.close()  # type: ignore[no-untyped-call]
 
 

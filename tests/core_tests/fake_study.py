@@ -82,11 +82,9 @@ class World:
 
     def _actions(self, plan: StudyPlan) -> list[Any]:
         actions: list[Any] = []
-        actions += [
-            lambda r=r: self.open.update({r.number: max(self.open[r.number], r.seed_index + 1)}) for r in plan.ended
-        ]
-        actions += [lambda t=t: self._tell(t) for t in plan.tell]
-        actions += [lambda n=n: n in self.told or self.open.setdefault(n, 0) for n in plan.ask]
+        actions += [lambda r=r: self.end_seed(r.number, r.seed_index) for r in plan.ended]
+        actions += [lambda t=t: self.tell(t) for t in plan.tell]
+        actions += [lambda n=n: self.ask(n) for n in plan.ask]
         actions += [lambda m=m: self._create(m) for m in plan.create]
         actions += [lambda r=r, w=w: self.runs[r.name]["spec"].update(suspend=w) for r, w in plan.suspend]
         actions += [
@@ -98,7 +96,14 @@ class World:
         actions += [lambda d=d: self.runs.pop(d.name) for d in plan.delete]
         return actions
 
-    def _tell(self, tell: Any) -> None:
+    def ask(self, number: int) -> None:
+        if number not in self.told:
+            self.open.setdefault(number, 0)
+
+    def end_seed(self, number: int, seed_index: int) -> None:
+        self.open[number] = max(self.open[number], seed_index + 1)
+
+    def tell(self, tell: Any) -> None:
         if tell.number not in self.told:
             self.told[tell.number] = (tell.outcome, tell.steps, tell.reason)
             self.tells.append(tell.number)

@@ -149,6 +149,8 @@ def test_a_budget_that_is_used_up_saves_and_ends_what_runs():
             ]
         }
     world.step(), world.step()
+    assert world.runs == {} and world.study.status.phase == "Running", "first they go: who is finished is not looked at"
+    world.step()
     assert world.told == {n: ("pruned", 0, "the study has taken 100 s (budget.seconds)") for n in (0, 1)}
     assert world.study.status.phase == "Failed"  # no trial is complete
 

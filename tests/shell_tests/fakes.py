@@ -5,8 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from core_tests.fake_study import World
 from headway_api import names
-from headway_operator.shell.cluster import ApiError, ConflictError, RefusedError, RunKey
+from headway_api.hpo_study import HPOStudySpec
+from headway_api.study_wire import AskedTrial, ReportReply, ReportTrial, StudySnapshot, TellTrial
+from headway_operator.shell.cluster import ApiError, ConflictError, Key, RefusedError
+from headway_operator.shell.studies_client import StudyKey
 
 Raw = dict[str, Any]
 
@@ -19,7 +23,7 @@ class FakeStore:
         self.calls: list[tuple[str, str]] = []
         self.failures: list[Exception] = []
         self.review: Raw = {}
-        self.applied: list[tuple[RunKey, Raw, str]] = []
+        self.applied: list[tuple[Key, Raw, str]] = []
         self.refused: dict[str, str] = {}  # name of a child -> the refusal
         self.refusal = RefusedError  # which of the refusals it is
         for thing in objects:
@@ -80,15 +84,22 @@ class FakeStore:
         self._call("apply", f"{manifest['kind']}/{manifest['metadata']['name']}")
         self.put(manifest)
 
-    async def delete_pod(self, namespace: str, name: str, uid: str, *, force: bool = False) -> None:
-        self._call("force" if force else "delete", f"Pod/{name}")
-        self.objects.pop(("Pod", namespace, name), None)
+    async def delete(self, kind: str, namespace: str, name: str, uid: str, *, force: bool = False) -> None:
+        self._call("force" if force else "delete", f"{kind}/{name}")
+        self.objects.pop((kind, namespace, name), None)
 
-    async def apply_status(
-        self, key: RunKey, status: Raw, *, uid: str, manager: str, resource_version: str = ""
-    ) -> None:
+    async def suspend_run(self, namespace: str, name: str, uid: str, suspend: bool) -> None:
+        self._call("suspend" if suspend else "resume", f"TrainingRun/{name}")
+        self.objects[names.TRAINING_RUN, namespace, name]["spec"]["suspend"] = suspend
+
+    async def list_trials(self, namespace: str, study_uid: str) -> list[Raw]:
+        self._call("list", names.TRAINING_RUN)
+        runs = [o for (kind, where, _), o in self.objects.items() if (kind, where) == (names.TRAINING_RUN, namespace)]
+        return [copy.deepcopy(r) for r in runs if r["metadata"]["labels"][names.LABEL_STUDY_UID] == study_uid]
+
+    async def apply_status(self, key: Key, status: Raw, *, uid: str, manager: str, resource_version: str = "") -> None:
         self._call("status", f"{key.name} by {manager}")
-        run = self.objects[names.TRAINING_RUN, key.namespace, key.name]
+        run = self.objects[key.kind, key.namespace, key.name]
         if run["metadata"]["uid"] != uid:
             raise ConflictError("another run")
         if resource_version and run["metadata"]["resourceVersion"] != resource_version:
@@ -99,6 +110,43 @@ class FakeStore:
         self.applied.append((key, status, manager))
 
 
+class FakeService:
+    """The study service over the dictionaries of `World`. `failures` are raised by the next calls."""
+
+    def __init__(self, world: World | None = None, *, stop: bool = False) -> None:
+        self.world, self.stop = world, stop
+        self.calls: list[str] = []
+        self.reports: list[tuple[StudyKey, ReportTrial]] = []
+        self.failures: list[Exception | None] = []
+
+    def _call(self, what: str) -> None:
+        self.calls.append(what)
+        if self.failures and (failure := self.failures.pop(0)):
+            raise failure
+
+    async def open(self, study: StudyKey, spec: HPOStudySpec) -> StudySnapshot:
+        self._call("open")
+        return self.world.service()
+
+    async def ask(self, study: StudyKey, number: int) -> AskedTrial:
+        self._call(f"ask {number}")
+        self.world.ask(number)
+        return AskedTrial(number=number, values=self.world.values(number))
+
+    async def report(self, study: StudyKey, report: ReportTrial) -> ReportReply:
+        self._call(f"report {report.number}")
+        self.reports.append((study, report))
+        if report.ended:
+            self.world.end_seed(report.number, report.seed_index)
+        return ReportReply(stop=self.stop)
+
+    async def tell(self, study: StudyKey, told: TellTrial) -> StudySnapshot:
+        self._call(f"tell {told.number}")
+        self.world.tell(told)
+        return self.world.service()
+
+
+NO_STUDIES = FakeService()
 UNREACHABLE = ApiError(0, "Unreachable", "no route to host")
 
 

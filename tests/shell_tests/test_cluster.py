@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from headway_api import names
 from headway_operator.shell import cluster as clusters
-from headway_operator.shell.cluster import ApiError, Cluster, ConflictError, LeavingError, RefusedError, RunKey
+from headway_operator.shell.cluster import ApiError, Cluster, ConflictError, Key, LeavingError, RefusedError
 from kubernetes.aio.client import ApiClient, Configuration
 
 PODS = "/api/v1/namespaces/team/pods"
@@ -143,17 +143,17 @@ def test_two_creations_against_one_quota_are_a_conflict_and_no_refusal():
 
 @pytest.mark.parametrize("status", [404, 409])
 def test_a_deletion_is_of_this_very_pod_and_one_that_is_gone_is_well(status):
-    _, asked = speak([answer(status)], lambda c: c.delete_pod("team", "nav-1-0", "pod-uid"))
+    _, asked = speak([answer(status)], lambda c: c.delete("Pod", "team", "nav-1-0", "pod-uid"))
     assert asked[0][3]["preconditions"] == {"uid": "pod-uid"} and "gracePeriodSeconds" not in asked[0][3]
 
 
 def test_a_forced_deletion_has_no_grace():
-    _, asked = speak([(200, {})], lambda c: c.delete_pod("team", "nav-1-0", "pod-uid", force=True))
+    _, asked = speak([(200, {})], lambda c: c.delete("Pod", "team", "nav-1-0", "pod-uid", force=True))
     assert asked[0][3]["gracePeriodSeconds"] == 0 and asked[0][3]["preconditions"] == {"uid": "pod-uid"}
 
 
 def apply(c, version="7"):
-    return c.apply_status(RunKey("team", "nav"), {"phase": "Running"}, uid="u", manager="m", resource_version=version)
+    return c.apply_status(Key("team", "nav"), {"phase": "Running"}, uid="u", manager="m", resource_version=version)
 
 
 def test_a_status_is_applied_to_the_run_that_was_read():
@@ -195,7 +195,7 @@ def test_what_the_fence_stops_is_not_sent():
     asked = []
 
     async def story(c):
-        for write in (c.create(POD), c.delete_pod("team", "x", "u"), apply(c), c.post("Event", "team", {})):
+        for write in (c.create(POD), c.delete("Pod", "team", "x", "u"), apply(c), c.post("Event", "team", {})):
             with pytest.raises(RuntimeError):
                 await write
         return None

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from core_tests.makers import CONTEXT, NOW, UID, at, condition, failed, make_run, pod, running, started, text
 from headway_api import names
-from headway_operator.shell.cluster import ApiError, LeavingError, RunKey
+from headway_operator.shell.cluster import ApiError, Key, LeavingError
 from headway_operator.shell.execute import CONFLICT_RETRY_S, reconcile
 from shell_tests.fakes import FakeStore
 
-KEY = RunKey("team", "nav")
+KEY = Key("team", "nav")
 
 
 def document(run):

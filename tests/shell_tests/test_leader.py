@@ -5,7 +5,7 @@ import pytest
 from core_tests.makers import NOW, at, condition, text
 from headway_api import names
 from headway_operator.shell import metrics
-from headway_operator.shell.cluster import ApiError, RunKey
+from headway_operator.shell.cluster import ApiError, Key
 from headway_operator.shell.health import Health
 from headway_operator.shell.leader import Leader
 from headway_operator.shell.settings import Settings
@@ -15,14 +15,14 @@ class Runs:
     """A cluster of which only the list of runs is asked."""
 
     def __init__(self):
-        self.runs, self.fails, self.asked = [], False, []
+        self.runs, self.studies, self.fails, self.asked = [], [], False, []
 
     async def each(self, kind, namespace, selector=""):
         self.asked.append(namespace)
         if self.fails:
             raise ApiError(0, "Unreachable", "away")
-        for run in self.runs:
-            yield run
+        for thing in self.runs if kind == names.TRAINING_RUN else self.studies:
+            yield thing
 
 
 class Moment:
@@ -48,7 +48,7 @@ def run(name, phase="Running", finished=None, ttl=None, **progress):
 
 def lead(moment, runs, **settings):
     health = Health(300, lambda: 0.0, lambda: True)
-    return Leader(Settings(resync_seconds=60, **settings), runs, None, health, moment)
+    return Leader(Settings(resync_seconds=60, **settings), runs, None, None, health, moment)
 
 
 def waiting(leader):
@@ -111,7 +111,7 @@ def test_an_outage_between_two_resyncs_is_one_and_a_webhook_that_fails_is_none()
 
             runs.get = get
             with pytest.raises(ApiError):
-                await leader.reconcile(RunKey("team", "nav"))
+                await leader.reconcile(Key("team", "nav"))
             moment.now = at(60)
             await leader.resync()
             assert leader._observing_since == since
@@ -136,7 +136,7 @@ def test_only_the_served_namespaces_are_asked():
         runs = Runs()
         await lead(Moment(), runs).resync()
         await lead(Moment(), runs, watch_namespaces="team-a,team-b").resync()
-        assert runs.asked == ["", "team-a", "team-b"]
+        assert runs.asked == ["", "", "team-a", "team-b", "team-a", "team-b"]
 
     story(tell())
 
@@ -168,6 +168,22 @@ def test_keys_are_namespace_and_name():
         runs.runs = [run("active")]
         leader = lead(Moment(), runs)
         await leader.resync()
-        assert await leader._queue.take() == RunKey("team", "active")
+        assert await leader._queue.take() == Key("team", "active")
 
     story(tell())
+
+
+def test_studies_are_looked_at_until_they_are_finished_and_counted_by_phase():
+    async def tell():
+        runs = Runs()
+        runs.studies = [run("searching"), run("searched", phase="Succeeded", finished=at(-7200))]
+        leader = lead(Moment(), runs)
+        await leader.resync()
+        while leader._queue._waiting:
+            leader._queue.release(await leader._queue.take())
+        await leader.resync()
+        assert set(leader._queue._waiting) == {Key("team", "searching", names.HPO_STUDY)}
+
+    story(tell())
+    said = metrics.exposition().decode()
+    assert 'headway_studies{phase="Running"} 1.0' in said and 'headway_studies{phase="Succeeded"} 1.0' in said

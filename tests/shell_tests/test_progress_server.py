@@ -8,6 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from core_tests.makers import NOW, UID, pod, text
 from headway_api import names
+from headway_operator.shell.cluster import Key
 from headway_operator.shell.progress_server import (
     BURST,
     MAX_CACHED,
@@ -19,7 +20,8 @@ from headway_operator.shell.progress_server import (
     ProgressServer,
     _bound,
 )
-from shell_tests.fakes import UNREACHABLE, Clock, FakeStore
+from headway_operator.shell.studies_client import StudiesAwayError
+from shell_tests.fakes import NO_STUDIES, UNREACHABLE, Clock, FakeService, FakeStore
 
 POD_UID = "uid-nav-1-0"
 
@@ -55,9 +57,9 @@ def report(number=1, attempt=1, **progress):
     }
 
 
-def post(fake, *bodies, token="t0ken"):
+def post(fake, *bodies, token="t0ken", service=NO_STUDIES):
     """Post bodies one after another; return (status, decoded or text) of each."""
-    server = ProgressServer(fake, Pace(), lambda: NOW, Clock())
+    server = ProgressServer(fake, service, Pace(), lambda: NOW, Clock())
 
     async def story():
         answers = []
@@ -79,9 +81,9 @@ def progress_of(fake):
 
 def test_a_report_is_recorded_under_the_progress_servers_own_manager():
     fake = store()
-    assert post(fake, report(7)) == [(200, {"acknowledged": 7, "nextSeconds": 10.0})]
+    assert post(fake, report(7)) == [(200, {"acknowledged": 7, "nextSeconds": 10.0, "stop": False})]
     (applied,) = fake.applied
-    assert applied[0] == ("team", "nav") and applied[2] == names.MANAGER_PROGRESS
+    assert applied[0] == Key("team", "nav") and applied[2] == names.MANAGER_PROGRESS
     assert set(applied[1]) == {"progress"}
     progress = progress_of(fake)
     assert (progress["step"], progress["number"], progress["attempt"]) == (512, 7, 1)
@@ -155,7 +157,7 @@ def test_a_run_made_anew_under_the_same_name_gets_nothing_of_the_old_one():
 
 def test_a_token_is_reviewed_once_a_minute():
     fake, clock = store(), Clock()
-    server = ProgressServer(fake, Pace(), lambda: NOW, clock)
+    server = ProgressServer(fake, NO_STUDIES, Pace(), lambda: NOW, clock)
 
     async def story():
         reviews = []
@@ -188,7 +190,7 @@ def send(server, tokens):
 def test_an_address_cannot_make_us_ask_for_reviews_without_end():
     fake, clock = store(), Clock()
     fake.review = review(authenticated=False)
-    server = ProgressServer(fake, Pace(), lambda: NOW, clock)
+    server = ProgressServer(fake, NO_STUDIES, Pace(), lambda: NOW, clock)
     burst = int(REVIEW_BURST)
     assert send(server, [f"junk {n}" for n in range(burst + 5)]) == [401] * burst + [429] * 5
     assert fake.calls.count(("post", "TokenReview")) == burst
@@ -199,7 +201,7 @@ def test_an_address_cannot_make_us_ask_for_reviews_without_end():
 
 def test_rubbish_takes_no_good_tokens_place():
     fake, clock = store(), Clock()
-    server = ProgressServer(fake, Pace(), lambda: NOW, clock)
+    server = ProgressServer(fake, NO_STUDIES, Pace(), lambda: NOW, clock)
     assert send(server, ["good"]) == [200]
     for n in range(MAX_REJECTED + 50):
         server._remember(f"junk {n}", None)
@@ -210,7 +212,7 @@ def test_rubbish_takes_no_good_tokens_place():
 
 def test_a_token_that_is_no_longer_good_is_refused_after_a_minute():
     fake, clock = store(), Clock()
-    server = ProgressServer(fake, Pace(), lambda: NOW, clock)
+    server = ProgressServer(fake, NO_STUDIES, Pace(), lambda: NOW, clock)
     assert send(server, ["t"]) == [200]
     fake.review = review(authenticated=False)
     clock.forward(60)
@@ -219,7 +221,7 @@ def test_a_token_that_is_no_longer_good_is_refused_after_a_minute():
 
 def test_only_so_many_reviews_are_under_way_at_once():
     fake, running, most = store(), 0, 0
-    server = ProgressServer(fake, Pace(), lambda: NOW, Clock())
+    server = ProgressServer(fake, NO_STUDIES, Pace(), lambda: NOW, Clock())
 
     async def post_slowly(kind, namespace, document):
         nonlocal running, most
@@ -252,13 +254,13 @@ def test_an_api_server_that_is_away_is_no_fault_of_the_report():
     fake.failures = [UNREACHABLE]
     assert post(fake, report(1), report(1)) == [
         (503, "the API server does not answer; send it again"),
-        (200, {"acknowledged": 1, "nextSeconds": 10.0}),
+        (200, {"acknowledged": 1, "nextSeconds": 10.0, "stop": False}),
     ]
 
 
 def test_the_interval_grows_with_the_number_of_runs_and_forgets_those_that_fell_silent():
     clock = Clock()
-    server = ProgressServer(store(), Pace(seconds=10, rate=20), lambda: NOW, clock)
+    server = ProgressServer(store(), NO_STUDIES, Pace(seconds=10, rate=20), lambda: NOW, clock)
     server._active = {f"run-{n}": clock() for n in range(1000)}
     assert server.next_seconds(stall_seconds=600) == 50.0
     clock.forward(601)
@@ -267,7 +269,7 @@ def test_the_interval_grows_with_the_number_of_runs_and_forgets_those_that_fell_
 
 def test_the_interval_is_never_what_would_be_taken_for_a_stall():
     clock = Clock()
-    server = ProgressServer(store(), Pace(seconds=10, rate=20), lambda: NOW, clock)
+    server = ProgressServer(store(), NO_STUDIES, Pace(seconds=10, rate=20), lambda: NOW, clock)
     server._active = {f"run-{n}": clock() for n in range(10_000)}
     assert server.next_seconds(stall_seconds=30) == 15.0
 
@@ -276,3 +278,29 @@ def test_caches_are_bounded():
     cache = {str(n): n for n in range(MAX_CACHED)}
     _bound(cache, MAX_CACHED)
     assert len(cache) == MAX_CACHED - 1 and "0" not in cache
+
+
+def trial_store():
+    fake = store()
+    metadata = fake.objects[names.TRAINING_RUN, "team", "nav"]["metadata"]
+    metadata["labels"] = {names.LABEL_TRIAL: "3", names.LABEL_SEED_INDEX: "1"}
+    metadata["ownerReferences"] = [{"kind": names.HPO_STUDY, "name": "search", "uid": "s", "controller": True}]
+    return fake
+
+
+def test_a_trials_evaluations_go_to_the_service_and_its_verdict_to_the_trial():
+    service = FakeService(stop=True)
+    evaluations = [{"index": 1, "step": 512, "metrics": {"evaluation/success_rate": 0.25}}]
+    answers = post(trial_store(), report(1), report(2, evaluations=evaluations), service=service)
+    assert [said["stop"] for _, said in answers] == [False, True]
+    ((key, said),) = service.reports
+    assert key == ("team", "search", "s") and (said.number, said.seed_index, said.ended) == (3, 1, False)
+    assert [(point.index, point.step) for point in said.evaluations] == [(1, 512)]
+
+
+def test_a_service_that_is_away_costs_a_trial_no_report():
+    fake, service = trial_store(), FakeService()
+    service.failures = [StudiesAwayError("connection refused")]
+    ((status, said),) = post(fake, report(1, evaluations=[{"index": 1, "step": 1, "metrics": {}}]), service=service)
+    assert (status, said["stop"], said["acknowledged"]) == (200, False, 1)
+    assert progress_of(fake)["evaluations"][0]["index"] == 1

@@ -241,12 +241,12 @@ def _is_ours(thing: Raw, uid: str) -> bool:
     return any(owner.get("uid") == uid and owner.get("controller") for owner in owners)
 
 
-def is_leaving(thing: Raw, run_name: str) -> bool:
-    """Say whether an object that is not this run's goes by itself: it terminates, or belongs to a run of the same name,
+def is_leaving(thing: Raw, owner_name: str, owner_kind: str = names.TRAINING_RUN) -> bool:
+    """Say whether an object that is not this owner's goes by itself: it terminates, or belongs to one of the same name,
     which can only be one that was deleted (the garbage collector is on its way)."""
     metadata = _metadata(thing)
     owners = metadata.get("ownerReferences") or ()
-    is_of_namesake = any(o.get("kind") == names.TRAINING_RUN and o.get("name") == run_name for o in owners)
+    is_of_namesake = any(o.get("kind") == owner_kind and o.get("name") == owner_name for o in owners)
     return bool(metadata.get("deletionTimestamp")) or is_of_namesake
 
 

@@ -13,14 +13,15 @@ from typing import Any
 
 import yaml
 from headway_api import names, trials
-from headway_api.hpo_study import HPOStudy, HPOStudyStatus
+from headway_api.hpo_study import HPOStudy
 from headway_api.study_wire import StudySnapshot, TrialRow
 from headway_api.trials import UnknownPathError, run_document, run_name
 from pydantic import ValidationError
 
 from headway_operator.core import conditions, times
-from headway_operator.core.plan import Deletion, Manifest
+from headway_operator.core.plan import Deletion, Event, Manifest
 from headway_operator.core.study_plan import StudyPlan, Tell, TrialRun
+from headway_operator.core.study_status import REFUSED_RETRY_SECONDS, enter, reject_study, status_of
 
 AWAY_RETRY_SECONDS = 5.0
 LOOK_SECONDS = 30.0
@@ -33,28 +34,32 @@ class Away:
     reason: str
 
 
-def reconcile_study(
-    study: HPOStudy, runs: list[TrialRun], service: StudySnapshot | Away | None, now: datetime
-) -> StudyPlan:
+@dataclass(frozen=True)
+class Declined:
+    """The service will not have the study as it is: another space than it began with, no such study to start from."""
+
+    reason: str
+
+
+Answer = StudySnapshot | Away | Declined
+
+
+def reconcile_study(study: HPOStudy, runs: list[TrialRun], service: Answer | None, now: datetime) -> StudyPlan:
     """Return what is to be done for the study now. `service`: None as long as this pass has not asked it."""
     if study.metadata.deletion_timestamp or status_of(study).is_true(names.FINISHED):
         return StudyPlan()  # owner references collect the runs
     if found := trials.problems(study.spec):
-        problem = "; ".join(f"spec.{text}" for text in found)
-        return _enter(study, "invalid", names.REASON_INVALID_SPEC, problem, now)
+        return reject_study(study, "; ".join(f"spec.{text}" for text in found), now)
     if service is None:
         return StudyPlan(open=True, requeue_after=0.0)
+    if isinstance(service, Declined):
+        return reject_study(study, service.reason, now).with_(requeue_after=REFUSED_RETRY_SECONDS)
     if isinstance(service, Away):
         phase = status_of(study).phase or names.PHASE_PENDING
         message = f"the study service is away: {service.reason}; runs go on, and nothing is lost"
-        plan = _enter(study, "starting", names.REASON_SERVICE_AWAY, message, now, phase=phase)
+        plan = enter(study, "starting", names.REASON_SERVICE_AWAY, message, now, phase=phase)
         return plan.with_(requeue_after=AWAY_RETRY_SECONDS)
     return _with_service(study, runs, service, now)
-
-
-def status_of(study: HPOStudy) -> HPOStudyStatus:
-    """Return the status, or that of a study that nobody has looked at yet."""
-    return study.status or HPOStudyStatus()
 
 
 def _with_service(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, now: datetime) -> StudyPlan:
@@ -63,7 +68,9 @@ def _with_service(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, no
     is_quiet = not seen.running
     if is_quiet and (ending or seen.trials.finished >= study.spec.budget.trials):
         left = [run for run in runs if not run.is_over and not run.is_terminating]
-        return _finish(study, runs, seen, ending, now).with_(delete=_deletions(left))
+        if left:  # first: nobody looks at a study that is Finished
+            return StudyPlan(delete=_deletions(left), requeue_after=0.0)
+        return _finish(study, runs, seen, ending, now)
     if not ending and not study.spec.suspend:
         plan = plan.with_(ask=_missing(study, seen, plan.tell))
     is_asleep = study.spec.suspend and all(run.fate != "active" for run in runs)
@@ -74,12 +81,14 @@ def _with_service(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, no
     else:
         state, reason = "running", names.REASON_RUNNING
         message = ending or f"{seen.trials.finished} of {study.spec.budget.trials} trials are finished"
-    written = _enter(study, state, reason, message, now, **_figures(study, runs, seen, now))
+    written = enter(study, state, reason, message, now, **_figures(study, runs, seen, now))
+    has_spoken = plan.ended or plan.tell or plan.ask  # and the service knows more now than this pass did
     return plan.with_(
         status=written.status,
         apply=_best(study, seen),
         delete=_beyond_history(study, runs, seen),
-        requeue_after=_next_look(study, now),
+        events=(*_failures(study, plan.tell), *written.events),
+        requeue_after=0.0 if has_spoken else _next_look(study, now),
     )
 
 
@@ -164,7 +173,7 @@ def _finish(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, ending: 
     state: conditions.State
     state, reason = ("failed", names.REASON_FAILED) if is_failed else ("succeeded", names.REASON_SUCCEEDED)
     changes = _figures(study, runs, seen, now) | {"completion_time": times.to_text(now), "eta_seconds": 0, "eta": "0s"}
-    return _enter(study, state, reason, message, now, **changes).with_(apply=_best(study, seen))
+    return enter(study, state, reason, message, now, **changes).with_(apply=_best(study, seen))
 
 
 def _missing(study: HPOStudy, seen: StudySnapshot, telling: tuple[Tell, ...]) -> tuple[int, ...]:
@@ -185,6 +194,13 @@ def _beyond_history(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot) 
     stray = [run for run in told if not run.is_over]  # of a trial that is over: stopped at the end of a budget
     over = sorted((run for run in told if run.is_over), key=lambda run: (run.finished_at, run.number))
     return _deletions(stray + over[: max(0, len(over) - study.spec.trial_history_limit)])
+
+
+def _failures(study: HPOStudy, telling: tuple[Tell, ...]) -> tuple[Event, ...]:
+    failed = [tell for tell in telling if tell.outcome == "failed"]
+    return tuple(
+        Event("Warning", names.REASON_TRIAL_FAILED, f"trial {tell.number} has failed: {tell.reason}") for tell in failed
+    )
 
 
 def _deletions(runs: list[TrialRun]) -> tuple[Deletion, ...]:
@@ -248,12 +264,3 @@ def _next_look(study: HPOStudy, now: datetime) -> float:
     if began is None or seconds is None:
         return LOOK_SECONDS
     return min(LOOK_SECONDS, max(1.0, seconds - (now - began).total_seconds()))
-
-
-def _enter(
-    study: HPOStudy, state: conditions.State, reason: str, message: str, now: datetime, **changes: Any
-) -> StudyPlan:
-    old = status_of(study)
-    generation = study.metadata.generation
-    new = conditions.status_in(state, old, generation=generation, reason=reason, message=message, now=now, **changes)
-    return StudyPlan() if new == old else StudyPlan(status=new)

@@ -21,6 +21,7 @@ Fate = Literal["active", "suspended", "complete", "pruned", "failed"]
 class TrialRun:
     """A child TrainingRun: one seed of one trial."""
 
+    namespace: str
     name: str
     uid: str
     number: int
@@ -78,10 +79,17 @@ def observe_trials(study_uid: str, runs: Iterable[Mapping[str, Any]]) -> list[Tr
     return sorted(found, key=lambda run: (run.number, run.seed_index))
 
 
+def study_of(metadata: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return name and UID of the study that a run is a trial of, by its owner reference."""
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller") and owner.get("kind") == names.HPO_STUDY:
+            return owner["name"], owner["uid"]
+    return None
+
+
 def _is_ours(metadata: Mapping[str, Any], study_uid: str) -> bool:
-    labels = metadata.get("labels") or {}
-    owners = metadata.get("ownerReferences") or ()
-    is_owned = any(owner.get("uid") == study_uid and owner.get("controller") for owner in owners)
+    labels, study = metadata.get("labels") or {}, study_of(metadata)
+    is_owned = study is not None and study[1] == study_uid
     return is_owned and all(str(labels.get(key, "")).isdecimal() for key in (names.LABEL_TRIAL, names.LABEL_SEED_INDEX))
 
 
@@ -90,6 +98,7 @@ def _trial_run(raw: Mapping[str, Any]) -> TrialRun:
     status = TrainingRunStatus.model_validate(raw.get("status") or {}, by_alias=True, extra="ignore")
     failed = status.condition(names.FAILED)
     return TrialRun(
+        namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
         number=int(labels[names.LABEL_TRIAL]),

@@ -37,14 +37,16 @@ _PATHS = {
     "Lease": "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
     "TokenReview": "/apis/authentication.k8s.io/v1/tokenreviews",
     names.TRAINING_RUN: f"/apis/{names.API_VERSION}/namespaces/{{namespace}}/{names.TRAINING_RUNS}",
+    names.HPO_STUDY: f"/apis/{names.API_VERSION}/namespaces/{{namespace}}/{names.HPO_STUDIES}",
 }
 
 
-class RunKey(NamedTuple):
-    """Which run: all that a queue needs to know, since everything else is read when it is needed."""
+class Key(NamedTuple):
+    """Which run or study: all that a queue needs to know, since everything else is read when it is needed."""
 
     namespace: str
     name: str
+    kind: str = names.TRAINING_RUN
 
 
 class ApiError(Exception):
@@ -108,6 +110,11 @@ class Cluster:
         """Return the pods that carry the run's UID."""
         return [pod async for pod in self.each("Pod", namespace, f"{names.LABEL_RUN_UID}={run_uid}")]
 
+    async def list_trials(self, namespace: str, study_uid: str) -> list[Raw]:
+        """Return the runs that carry the study's UID."""
+        selector = f"{names.LABEL_STUDY_UID}={study_uid}"
+        return [run async for run in self.each(names.TRAINING_RUN, namespace, selector)]
+
     # --- writing ------------------------------------------------------------------------------------------------
     async def create(self, manifest: Raw) -> None:
         """Create a child. One that is there already, and is the same owner's, is as good. Raises RefusedError, and
@@ -132,29 +139,28 @@ class Cluster:
         owner = metadata["ownerReferences"][0]
         if owner["uid"] in owners:
             return
-        if not found or is_leaving(found, owner.get("name", "")):
+        if not found or is_leaving(found, owner.get("name", ""), owner.get("kind", "")):
             raise LeavingError(f"{kind} {metadata['name']}")
-        raise RefusedError(f"{kind} {metadata['name']} exists already and is not this run's: delete it")
+        whose = "study" if owner.get("kind") == names.HPO_STUDY else "run"
+        raise RefusedError(f"{kind} {metadata['name']} exists already and is not this {whose}'s: delete it")
 
     async def apply(self, manifest: Raw) -> None:
         """Change a child that was read (its UID is in the manifest), by server-side apply. Raises ConflictError."""
         metadata = manifest["metadata"]
         await self._apply(_path(manifest["kind"], metadata["namespace"], metadata["name"]), manifest)
 
-    async def apply_status(
-        self, key: RunKey, status: Raw, *, uid: str, manager: str, resource_version: str = ""
-    ) -> None:
-        """Apply the manager's part of a run's status to the run that was read. Raises ConflictError."""
+    async def apply_status(self, key: Key, status: Raw, *, uid: str, manager: str, resource_version: str = "") -> None:
+        """Apply the manager's part of a status to the run or study that was read. Raises ConflictError."""
         metadata = {"name": key.name, "namespace": key.namespace, "uid": uid}
         if resource_version:
             metadata["resourceVersion"] = resource_version
         document = {
             "apiVersion": names.API_VERSION,
-            "kind": names.TRAINING_RUN,
+            "kind": key.kind,
             "metadata": metadata,
             "status": status,
         }
-        path = f"{_path(names.TRAINING_RUN, key.namespace, key.name)}/status"
+        path = f"{_path(key.kind, key.namespace, key.name)}/status"
         await self._apply(path, document, manager=manager)
 
     async def _apply(self, path: str, document: Raw, manager: str = names.MANAGER_RECONCILER) -> None:
@@ -166,13 +172,24 @@ class Cluster:
                 raise ConflictError(error.message) from error
             raise
 
-    async def delete_pod(self, namespace: str, name: str, uid: str, *, force: bool = False) -> None:
-        """Delete this very pod; if it is gone, or another has its name, there is nothing to do."""
+    async def suspend_run(self, namespace: str, name: str, uid: str, suspend: bool) -> None:
+        """Set spec.suspend of this very run. Raises ConflictError if it is gone, or another has its name."""
+        body = {"metadata": {"uid": uid}, "spec": {"suspend": suspend}}
+        path, query = _path(names.TRAINING_RUN, namespace, name), {"fieldManager": names.MANAGER_RECONCILER}
+        try:
+            await self._request("PATCH", path, query=query, body=body, content="application/merge-patch+json")
+        except ApiError as error:
+            if error.status in (404, 409, 422):  # 422: a UID never changes
+                raise ConflictError(error.message) from error
+            raise
+
+    async def delete(self, kind: str, namespace: str, name: str, uid: str, *, force: bool = False) -> None:
+        """Delete this very object; if it is gone, or another has its name, there is nothing to do."""
         options: Raw = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
         if force:
             options["gracePeriodSeconds"] = 0
         try:
-            await self._request("DELETE", _path("Pod", namespace, name), body=options)
+            await self._request("DELETE", _path(kind, namespace, name), body=options)
         except ApiError as error:
             if error.status not in (404, 409):
                 raise

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from headway_api import names
-from headway_api.training_run import TrainingRun
+from headway_api.training_run import Metadata, TrainingRun
 
 from headway_operator.core import lifecycle, times
 from headway_operator.core.observed import Observed, observe
@@ -20,10 +20,10 @@ from headway_operator.shell.cluster import (
     ApiError,
     Cluster,
     ConflictError,
+    Key,
     LeavingError,
     Raw,
     RefusedError,
-    RunKey,
 )
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ COMPONENT = "headway-operator"
 
 
 async def reconcile(
-    cluster: Cluster, key: RunKey, context: Callable[[], Context], clock: Callable[[], datetime]
+    cluster: Cluster, key: Key, context: Callable[[], Context], clock: Callable[[], datetime]
 ) -> float | None:
     """Take one step towards what the run asks for. Return the seconds after which to look again, if at all."""
     raw = await cluster.get(names.TRAINING_RUN, key.namespace, key.name)
@@ -49,7 +49,7 @@ async def reconcile(
     try:
         return await execute(cluster, run, plan, now)
     except ConflictError as conflict:
-        log.debug("%s/%s: %s; reading again", *key, conflict)
+        log.debug("%s/%s: %s; reading again", key.namespace, key.name, conflict)
         return CONFLICT_RETRY_S
 
 
@@ -119,19 +119,19 @@ async def execute(cluster: Cluster, run: TrainingRun, plan: Plan, now: datetime)
         await _delete(cluster, namespace, plan.delete)
     if plan.status is not None:
         await cluster.apply_status(
-            RunKey(namespace, run.metadata.name),
+            Key(namespace, run.metadata.name),
             plan.status.model_copy(update={"progress": None}).to_wire(),
             uid=run.metadata.uid,
             manager=names.MANAGER_RECONCILER,
             resource_version=run.metadata.resource_version,
         )
     for event in plan.events:
-        await _post(cluster, run, event, now)
+        await post_event(cluster, names.TRAINING_RUN, run.metadata, event, now)
     return plan.requeue_after
 
 
 async def _delete(cluster: Cluster, namespace: str, deletions: Sequence[Deletion]) -> None:
-    await asyncio.gather(*(cluster.delete_pod(namespace, d.name, d.uid, force=d.force) for d in deletions))
+    await asyncio.gather(*(cluster.delete("Pod", namespace, d.name, d.uid, force=d.force) for d in deletions))
 
 
 async def _refused(cluster: Cluster, run: TrainingRun, refusal: RefusedError, now: datetime) -> Plan:
@@ -160,20 +160,20 @@ async def _create(cluster: Cluster, manifests: Sequence[dict[str, Any]]) -> Refu
     return None
 
 
-async def _post(cluster: Cluster, run: TrainingRun, event: Event, now: datetime) -> None:
-    """Post an event; that one is lost is no reason to do anything again."""
+async def post_event(cluster: Cluster, kind: str, about: Metadata, event: Event, now: datetime) -> None:
+    """Post an event about a run or a study; that one is lost is no reason to do anything again."""
     moment = times.to_text(now)
-    digest = hashlib.sha256(f"{run.metadata.uid}/{event.reason}/{event.message}/{moment}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{about.uid}/{event.reason}/{event.message}/{moment}".encode()).hexdigest()[:16]
     document = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{run.metadata.name}.{digest}", "namespace": run.metadata.namespace},
+        "metadata": {"name": f"{about.name}.{digest}", "namespace": about.namespace},
         "involvedObject": {
             "apiVersion": names.API_VERSION,
-            "kind": names.TRAINING_RUN,
-            "name": run.metadata.name,
-            "namespace": run.metadata.namespace,
-            "uid": run.metadata.uid,
+            "kind": kind,
+            "name": about.name,
+            "namespace": about.namespace,
+            "uid": about.uid,
         },
         "type": event.type,
         "reason": event.reason,
@@ -185,6 +185,6 @@ async def _post(cluster: Cluster, run: TrainingRun, event: Event, now: datetime)
         "reportingComponent": COMPONENT,
     }
     try:
-        await cluster.post("Event", run.metadata.namespace, document)
+        await cluster.post("Event", about.namespace, document)
     except ApiError as error:
-        log.warning("event %s of %s/%s: %s", event.reason, run.metadata.namespace, run.metadata.name, error)
+        log.warning("event %s of %s/%s: %s", event.reason, about.namespace, about.name, error)

@@ -1,4 +1,4 @@
-"""kopf, as far as it goes here: two watches that put keys into our queue. It decides nothing and writes nothing."""
+"""kopf, as far as it goes here: three watches that put keys into our queue. It decides nothing and writes nothing."""
 
 from __future__ import annotations
 
@@ -7,37 +7,63 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
 from headway_api import names
 
-from headway_operator.shell.cluster import RunKey
+from headway_operator.core.study_plan import study_of
+from headway_operator.shell.cluster import Key, Raw
 from headway_operator.shell.queue import WorkQueue
 from headway_operator.shell.settings import Settings
 
 CHUNK = 500
 
 
-class Generations:
+class Marks:
     """Tells events that matter from our own status writes and progress reports, of which there are many more."""
 
     def __init__(self) -> None:
-        self._seen: dict[RunKey, tuple[str, int, bool]] = {}
+        self._seen: dict[Key, Hashable] = {}
 
-    def is_news(self, key: RunKey, kind: str | None, metadata: dict[str, Any]) -> bool:
-        """Say whether a run is new, gone, changed in its spec, or listed anew after a broken watch."""
+    def is_news(self, key: Key, kind: str | None, mark: Hashable) -> bool:
+        """Say whether an object is new, gone, bears another mark, or is listed anew after a broken watch."""
         if kind == "DELETED":
             self._seen.pop(key, None)
             return True
-        mark = (metadata["uid"], metadata.get("generation", 0), "deletionTimestamp" in metadata)
         is_known = self._seen.get(key) == mark
         self._seen[key] = mark
         return kind != "MODIFIED" or not is_known
 
-    def keep(self, keys: set[RunKey]) -> None:
-        """Forget all other runs: kopf does not tell of what was deleted while a watch was broken."""
+    def keep(self, keys: set[Key]) -> None:
+        """Forget all other objects: kopf does not tell of what was deleted while a watch was broken."""
         self._seen = {key: mark for key, mark in self._seen.items() if key in keys}
+
+
+@dataclass(frozen=True)
+class News:
+    """What was seen last: for reconciling an object itself its spec, for a run's study how the run is."""
+
+    specs: Marks = field(default_factory=Marks)
+    fates: Marks = field(default_factory=Marks)
+
+    def keep(self, keys: set[Key]) -> None:
+        """Forget all other objects."""
+        self.specs.keep(keys)
+        self.fates.keep(keys)
+
+
+def spec_mark(metadata: Raw) -> Hashable:
+    """Return what changes with an object's spec, and when its deletion begins."""
+    return metadata["uid"], metadata.get("generation", 0), "deletionTimestamp" in metadata
+
+
+def fate_mark(run: Raw) -> Hashable:
+    """Return what a run's study must look at: not its progress."""
+    conditions = (run.get("status") or {}).get("conditions") or ()
+    return spec_mark(run["metadata"]), frozenset(c["type"] for c in conditions if c["status"] == "True")
 
 
 class NoDiffs(kopf.DiffBaseStorage):
@@ -54,7 +80,7 @@ class NoDiffs(kopf.DiffBaseStorage):
         """Write nothing into the object."""
 
 
-def registry(queue: WorkQueue[RunKey], generations: Generations) -> kopf.OperatorRegistry:
+def registry(queue: WorkQueue[Key], news: News) -> kopf.OperatorRegistry:
     """Return the handlers, in a registry of their own."""
     handlers = kopf.OperatorRegistry()
 
@@ -66,14 +92,23 @@ def registry(queue: WorkQueue[RunKey], generations: Generations) -> kopf.Operato
 
     @kopf.on.event(names.GROUP, names.VERSION, names.TRAINING_RUNS, registry=handlers)  # type: ignore[arg-type]
     async def run_changed(event: Any, namespace: str, name: str, **_: Any) -> None:
-        key = RunKey(namespace, name)
-        if generations.is_news(key, event["type"], event["object"]["metadata"]):
+        key, run = Key(namespace, name), event["object"]
+        if news.specs.is_news(key, event["type"], spec_mark(run["metadata"])):
+            queue.add(key)
+        study = study_of(run["metadata"])
+        if study and news.fates.is_news(key, event["type"], fate_mark(run)):
+            queue.add(Key(namespace, study[0], names.HPO_STUDY))
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.HPO_STUDIES, registry=handlers)  # type: ignore[arg-type]
+    async def study_changed(event: Any, namespace: str, name: str, **_: Any) -> None:
+        key = Key(namespace, name, names.HPO_STUDY)
+        if news.specs.is_news(key, event["type"], spec_mark(event["object"]["metadata"])):
             queue.add(key)
 
     @kopf.on.event("", "v1", "pods", registry=handlers)  # type: ignore[arg-type]
     async def pod_changed(labels: Any, namespace: str, **_: Any) -> None:
         if run := labels.get(names.LABEL_RUN):
-            queue.add(RunKey(namespace, run))
+            queue.add(Key(namespace, run))
 
     return handlers
 
@@ -95,14 +130,14 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def watch(settings: Settings, queue: WorkQueue[RunKey], generations: Generations, stop: asyncio.Event) -> None:
+async def watch(settings: Settings, queue: WorkQueue[Key], news: News, stop: asyncio.Event) -> None:
     """Run kopf until `stop` is set, or one of its watches fails: then this process has to end, too."""
     logging.getLogger("kopf").setLevel(logging.WARNING)  # it would tell of every event
     if settings.kubeconfig:
         os.environ["KUBECONFIG"] = settings.kubeconfig
     ours = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=registry(queue, generations),
+        registry=registry(queue, news),
         settings=kopf_settings(),
         standalone=True,
         clusterwide=not settings.namespaces,

@@ -12,9 +12,10 @@ from headway_api import names
 from headway_operator.core import times
 from headway_operator.core.pods import Reporting
 from headway_operator.core.reconcile_run import Context
-from headway_operator.shell import execute, handlers, metrics
+from headway_operator.shell import execute, execute_study, handlers, metrics
 from headway_operator.shell.certificates import Certificates
-from headway_operator.shell.cluster import ApiError, Cluster, Raw, RunKey
+from headway_operator.shell.cluster import ApiError, Cluster, Key, Raw
+from headway_operator.shell.execute_study import StudyService
 from headway_operator.shell.health import Health
 from headway_operator.shell.queue import WorkQueue, work
 from headway_operator.shell.settings import Settings
@@ -36,14 +37,15 @@ class Leader:
         self,
         settings: Settings,
         cluster: Cluster,
+        studies: StudyService,
         certificates: Certificates,
         health: Health,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings, self._cluster, self._certificates, self._health = settings, cluster, certificates, health
-        self._clock = clock
-        self._queue: WorkQueue[RunKey] = WorkQueue()
-        self._generations = handlers.Generations()
+        self._studies, self._clock = studies, clock
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._news = handlers.News()
         self._observing_since = clock()
         self._resynced_at = clock()
         self._is_first_resync, self._is_blind = True, False
@@ -57,15 +59,17 @@ class Leader:
             await self._certificates.ready.wait()  # pods must be told whom to trust
             tasks += [group.create_task(work(self._queue, self.reconcile)) for _ in range(self._settings.workers)]
             tasks.append(group.create_task(self._resync_for_ever()))
-            await handlers.watch(self._settings, self._queue, self._generations, stop)
+            await handlers.watch(self._settings, self._queue, self._news, stop)
             if not stop.is_set():
                 raise RuntimeError("the watches have ended")
             for task in tasks:
                 task.cancel()
 
-    async def reconcile(self, key: RunKey) -> float | None:
-        """Take one step for one run. An API server that is away makes us blind, also between two resyncs."""
+    async def reconcile(self, key: Key) -> float | None:
+        """Take one step for one run or study. An API server that is away makes us blind, also between two resyncs."""
         try:
+            if key.kind == names.HPO_STUDY:
+                return await execute_study.reconcile(self._cluster, self._studies, key, self._clock)
             return await execute.reconcile(self._cluster, key, self._context, self._clock)
         except ApiError as error:
             self._is_blind |= error.status in AWAY
@@ -85,39 +89,49 @@ class Leader:
             await asyncio.sleep(self._settings.resync_seconds)
 
     async def resync(self) -> None:
-        """Look at all runs: what a watch has missed is found here, and the gauges are set."""
-        runs: list[Raw] = []
-        for namespace in self._settings.namespaces or ("",):
-            runs += [_reduced(run) async for run in self._cluster.each(names.TRAINING_RUN, namespace)]
+        """Look at all runs and studies: what a watch has missed is found here, and the gauges are set."""
+        runs, studies = await self._all(names.TRAINING_RUN), await self._all(names.HPO_STUDY)
         now = self._clock()
         if self._is_blind or (now - self._resynced_at).total_seconds() > 3 * self._settings.resync_seconds:
             # Neither we nor the progress servers could reach the API server: silence until now says nothing.
             self._observing_since, self._is_blind = now, False
-        keys = {RunKey(run["metadata"]["namespace"], run["metadata"]["name"]): run for run in runs}
-        for key, run in keys.items():
-            if self._is_first_resync or not _is_at_rest(run, now):
+        keys = {_key(thing, names.TRAINING_RUN): thing for thing in runs}
+        keys |= {_key(thing, names.HPO_STUDY): thing for thing in studies}
+        for key, thing in keys.items():
+            if self._is_first_resync or not _is_at_rest(thing, now):
                 self._queue.add(key)
-        self._generations.keep(set(keys))
+        self._news.keep(set(keys))
         metrics.observe_runs(runs, now)
+        metrics.observe_studies(studies)
         metrics.RESYNCS.inc()
         self._resynced_at, self._is_first_resync = now, False
         self._health.resynced_at = self._health.clock()
 
+    async def _all(self, kind: str) -> list[Raw]:
+        found: list[Raw] = []
+        for namespace in self._settings.namespaces or ("",):
+            found += [_reduced(thing) async for thing in self._cluster.each(kind, namespace)]
+        return found
 
-def _reduced(run: Raw) -> Raw:
+
+def _key(thing: Raw, kind: str) -> Key:
+    return Key(thing["metadata"]["namespace"], thing["metadata"]["name"], kind)
+
+
+def _reduced(thing: Raw) -> Raw:
     """Keep what a resync needs: a thousand specs need not be in memory at once."""
     kept = ("name", "namespace", "uid", "deletionTimestamp")
-    metadata = {key: value for key, value in run["metadata"].items() if key in kept}
-    ttl = (run.get("spec") or {}).get("ttlSecondsAfterFinished")
-    return {"metadata": metadata, "status": run.get("status") or {}, "ttl": ttl}
+    metadata = {key: value for key, value in thing["metadata"].items() if key in kept}
+    ttl = (thing.get("spec") or {}).get("ttlSecondsAfterFinished")
+    return {"metadata": metadata, "status": thing.get("status") or {}, "ttl": ttl}
 
 
-def _is_at_rest(run: Raw, now: datetime) -> bool:
+def _is_at_rest(thing: Raw, now: datetime) -> bool:
     """Say whether nothing can be left to do: finished, and its pods stay, or are long gone."""
-    status = run["status"]
+    status = thing["status"]
     conditions = status.get("conditions") or ()
     if not any(c["type"] == names.FINISHED and c["status"] == "True" for c in conditions):
         return False
     ended = times.from_text(status.get("completionTime"))
     age = (now - ended).total_seconds() if ended else 0.0
-    return age > (run["ttl"] or 0) + 3600
+    return age > (thing["ttl"] or 0) + 3600

@@ -32,8 +32,12 @@ QUEUE_DEPTH = Gauge("headway_queue_depth", "Keys that wait for a worker.", regis
 API_REQUESTS = Counter("headway_api_requests", "Requests to the API server.", ["verb", "code"], registry=REGISTRY)
 REPORTS = Counter("headway_progress_reports", "Progress reports, by answer.", ["result"], registry=REGISTRY)
 LEADER = Gauge("headway_leader", "1 on the replica that reconciles.", registry=REGISTRY)
+STUDY_CALLS = Counter(
+    "headway_study_calls", "Calls of the study service, by answer.", ["call", "code"], registry=REGISTRY
+)
 RESYNCS = Counter("headway_resyncs", "Looks at all runs that have completed.", registry=REGISTRY)
 RUNS = Gauge("headway_runs", "Runs by phase, at the last resync.", ["phase"], registry=REGISTRY)
+STUDIES = Gauge("headway_studies", "Studies by phase, at the last resync.", ["phase"], registry=REGISTRY)
 _OF_RUN = ["namespace", "name"]
 STEPS_PER_SECOND = Gauge("headway_run_steps_per_second", "Speed of a run.", _OF_RUN, registry=REGISTRY)
 CHECKPOINT_AGE = Gauge(
@@ -60,6 +64,14 @@ def observe_runs(runs: Iterable[dict[str, Any]], now: datetime) -> None:
             CHECKPOINT_AGE.labels(*where).set(max(0.0, (now - saved).total_seconds()))
     for phase, count in phases.items():
         RUNS.labels(phase).set(count)
+
+
+def observe_studies(studies: Iterable[dict[str, Any]]) -> None:
+    """Set the gauge from all studies, as a resync has read them."""
+    STUDIES.clear()
+    phases = Count((study.get("status") or {}).get("phase") or "New" for study in studies)
+    for phase, count in phases.items():
+        STUDIES.labels(phase).set(count)
 
 
 def exposition() -> bytes:

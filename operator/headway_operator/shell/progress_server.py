@@ -25,7 +25,8 @@ from pydantic import ValidationError
 
 from headway_operator.core import times
 from headway_operator.shell import metrics
-from headway_operator.shell.cluster import ApiError, ConflictError, Raw, RunKey
+from headway_operator.shell.cluster import ApiError, ConflictError, Key, Raw
+from headway_operator.shell.trial_reports import ReportTaker, TrialReports
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +51,7 @@ class ProgressStore(Protocol):
     async def post(self, kind: str, namespace: str, document: Raw) -> Raw | None:
         """Create it."""
 
-    async def apply_status(
-        self, key: RunKey, status: Raw, *, uid: str, manager: str, resource_version: str = ""
-    ) -> None:
+    async def apply_status(self, key: Key, status: Raw, *, uid: str, manager: str, resource_version: str = "") -> None:
         """Apply a part of a status. Raises ConflictError."""
 
 
@@ -96,11 +95,13 @@ class ProgressServer:
     def __init__(
         self,
         store: ProgressStore,
+        studies: ReportTaker,
         pace: Pace,
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._pace, self._now, self._clock = store, pace, now, clock
+        self._trials = TrialReports(studies)
         self._accepted: dict[str, tuple[float, Caller]] = {}  # token's digest -> when, who
         self._rejected: dict[str, float] = {}  # apart, so that rubbish takes no good token's place
         self._reviewing = asyncio.Semaphore(REVIEWS_AT_ONCE)
@@ -149,7 +150,8 @@ class ProgressServer:
             await self._record(key, uid, report)
             recorded = report.number
         stall = float((run.get("spec") or {}).get("stallSeconds") or 600)
-        return ProgressReply(acknowledged=recorded, next_seconds=self.next_seconds(stall))
+        stop = await self._trials.is_to_stop(run, report.progress.evaluations)
+        return ProgressReply(acknowledged=recorded, next_seconds=self.next_seconds(stall), stop=stop)
 
     def next_seconds(self, stall_seconds: float) -> float:
         """Return the interval to the next report; well within what would be taken for a stall."""
@@ -158,7 +160,7 @@ class ProgressServer:
         shared = len(self._active) / self._pace.rate
         return min(max(self._pace.seconds, shared), stall_seconds / 2, 3600.0)
 
-    async def _record(self, key: RunKey, uid: str, report: ProgressReport) -> None:
+    async def _record(self, key: Key, uid: str, report: ProgressReport) -> None:
         progress: Progress = report.progress.model_copy(
             update={
                 "attempt": report.attempt,
@@ -172,7 +174,7 @@ class ProgressServer:
         except ConflictError as error:
             raise web.HTTPNotFound(text=f"run {key.name} is gone") from error
 
-    async def _run_of(self, caller: Caller) -> tuple[RunKey, str, int]:
+    async def _run_of(self, caller: Caller) -> tuple[Key, str, int]:
         """Return the run that the pod belongs to, by its owner reference, and the pod's attempt."""
         pod = await self._store.get("Pod", caller.namespace, caller.pod)
         if pod is None or pod["metadata"]["uid"] != caller.uid:
@@ -182,7 +184,7 @@ class ProgressServer:
             if owner.get("controller") and owner.get("kind") == names.TRAINING_RUN:
                 attempt = str(labels.get(names.LABEL_ATTEMPT, ""))
                 if labels.get(names.LABEL_NODE) == "0" and attempt.isdecimal():
-                    return RunKey(caller.namespace, owner["name"]), owner["uid"], int(attempt)
+                    return Key(caller.namespace, owner["name"]), owner["uid"], int(attempt)
         raise web.HTTPForbidden(text="only node 0 of a TrainingRun reports progress")
 
     async def _authenticate(self, header: str, remote: str) -> Caller:
