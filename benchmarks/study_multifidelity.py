@@ -2,12 +2,13 @@
 
     python benchmarks/study_multifidelity.py [--seeds 20] [--keep]
 
-A run of the toy is 27 evaluations of 10,000 environment steps. Its success rate rises towards a ceiling that its three
-parameters set, some slowly and to a higher one, with noise of 0.02 that belongs to point and evaluation. Eight trials are
-under way at a time, one evaluation each in turns. Every arm is the StudyCore of `headway study` with the same random
-points in the same order, so that only the pruner differs; a last arm has TPE beside Hyperband. Counted are the steps of
-all trials, pruned ones too, until one is complete with at least the best final value of the 64 random trials, over the
-steps of these 64. An arm that has not reached it by then goes on with further points, to at most as many steps.
+A run of the toy is 27 evaluations of 10,000 environment steps. Its success rate rises towards a ceiling that its
+three parameters set, some slowly and to a higher one, with noise of 0.02 that belongs to point and evaluation.
+Eight trials are under way at a time, one evaluation each in turns. Every arm is the StudyCore of `headway study`
+with the same random points in the same order, so that only the pruner differs; a last arm has TPE beside Hyperband.
+Counted are the steps of all trials, pruned ones too, until one is complete with at least the best final value of
+the 64 random trials, over the steps of these 64. An arm that has not reached it by then goes on with further
+points, to at most as many steps.
 """
 
 from __future__ import annotations
