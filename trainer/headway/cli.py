@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
     _add_run(commands.add_parser("run", help="train a TrainingRun file on this machine"))
     _add_study(commands.add_parser("study", help="search hyperparameters on this machine"))
+    _add_studies(commands.add_parser("studies", help="serve studies to a cluster, or look at them"))
     _add_eval(commands.add_parser("eval", help="score a trained policy on test levels, beside baselines"))
     _add_bench(commands.add_parser("bench", help="measure how fast this machine is"))
     _add_worker(commands.add_parser("worker", help="what a pod of a cluster runs: not for people"))
@@ -101,6 +102,27 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", metavar="TIME", help="save and leave before this much time is over, e.g. 11h30m")
     parser.add_argument("--plain", action="store_true", help="lines instead of a live view (the default off terminals)")
     parser.set_defaults(command=_study)
+
+
+def _add_studies(parser: argparse.ArgumentParser) -> None:
+    roles = parser.add_subparsers(title="roles", metavar="ROLE", required=True, parser_class=_Parser)
+    serve = roles.add_parser("serve", help="the study service of a cluster: the operator's calls, Optuna's storage")
+    serve.add_argument("--listen", metavar="HOST:PORT", default="0.0.0.0:8444", help="calls (default: 0.0.0.0:8444)")
+    serve.add_argument("--grpc-listen", metavar="HOST:PORT", help="Optuna's storage protocol (default: not served)")
+    serve.add_argument("--tls-dir", metavar="DIR", type=Path, required=True, help="has tls.crt and tls.key, or will")
+    who = serve.add_mutually_exclusive_group(required=True)
+    who.add_argument(
+        "--operator-account", metavar="NS/NAME", help="the operator's ServiceAccount; TokenReview is asked"
+    )
+    who.add_argument("--token-file", metavar="FILE", type=Path, help="fixed tokens: see docs/studies.md")
+    serve.set_defaults(command=_studies_serve)
+    dashboard = roles.add_parser("dashboard", help="optuna-dashboard over a storage, for looking only")
+    dashboard.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8080", help="default: 127.0.0.1:8080")
+    dashboard.set_defaults(command=_studies_dashboard)
+    for role in (serve, dashboard):
+        role.add_argument(
+            "--storage", metavar="URL", help="sqlite:///FILE or PostgreSQL's (default: $HEADWAY_STUDIES_STORAGE)"
+        )
 
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
@@ -184,6 +206,18 @@ def _study(options: argparse.Namespace) -> int:
         ),
         console,
     )
+
+
+def _studies_serve(options: argparse.Namespace) -> int:
+    from headway.commands.studies import serve
+
+    return serve(options)
+
+
+def _studies_dashboard(options: argparse.Namespace) -> int:
+    from headway.commands.studies import dashboard
+
+    return dashboard(options)
 
 
 def _eval(options: argparse.Namespace) -> int:

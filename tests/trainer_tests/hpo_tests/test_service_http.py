@@ -14,6 +14,7 @@ from headway_api import names
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from trainer_tests.hpo_tests.conftest import memory, study
+from trainer_tests.hpo_tests.tokens import Fixed
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 PATH = f"{names.STUDIES_PATH}/team/lr/uid-1"
@@ -22,7 +23,7 @@ HEADERS = {"Authorization": "Bearer secret"}
 
 def served(storage: BaseStorage, body: Callable[[Any], Awaitable[None]], headers: dict[str, str] = HEADERS) -> None:
     async def run() -> None:
-        async with TestClient(TestServer(make_app(Studies(storage), "secret")), headers=headers) as client:
+        async with TestClient(TestServer(make_app(Studies(storage), Fixed("secret"))), headers=headers) as client:
             await body(client)
 
     asyncio.run(run())

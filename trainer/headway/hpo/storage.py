@@ -33,6 +33,20 @@ def open_storage(url: str) -> BaseStorage:
     return get_storage(storage)
 
 
+def study_id_of_trial(storage: BaseStorage, trial_id: int) -> int:
+    """Return the id of the study that a trial belongs to, of a storage from `open_storage`. Raises KeyError.
+
+    Optuna's interface does not tell. Not remembered: SQLite gives the ids of deleted trials again.
+    """
+    engine = storage._backend.engine  # type: ignore[attr-defined]
+    with engine.connect() as connection:
+        query = sqlalchemy.text("SELECT study_id FROM trials WHERE trial_id = :trial")
+        found = connection.execute(query, {"trial": trial_id}).scalar()
+    if found is None:
+        raise KeyError("Record does not exist.")
+    return int(found)
+
+
 def _write_ahead(connection: Any, _record: Any) -> None:
     """Let others read while one writes."""
     connection.execute("PRAGMA journal_mode=WAL")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,6 +16,7 @@ from optuna.exceptions import StorageInternalError
 from pydantic import ValidationError
 
 from headway.hpo.core import UnknownTrialError
+from headway.hpo.service.identity import Identity, UnknownNowError
 from headway.hpo.service.studies import Studies, UnknownStudyError
 
 MAX_BODY = 1024**2  # bytes; etcd holds no larger object
@@ -27,11 +27,9 @@ STUDY = f"{names.STUDIES_PATH}/{{namespace}}/{{name}}/{{uid}}"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(studies: Studies, token: str) -> web.Application:
-    """Return the service. Every call but /healthz needs `Authorization: Bearer <token>`. Raises ValueError: empty."""
-    if not token:
-        raise ValueError("the token is empty: anybody could call")
-    app = web.Application(middlewares=[_authenticate(token), _explain], client_max_size=MAX_BODY)
+def make_app(studies: Studies, identity: Identity) -> web.Application:
+    """Return the service. Every call but /healthz needs `Authorization: Bearer <the operator's token>`."""
+    app = web.Application(middlewares=[_explain, _authenticate(identity)], client_max_size=MAX_BODY)
 
     async def opened(request: web.Request) -> web.Response:
         key, said = _key(request), OpenStudy.model_validate_json(await request.read(), by_alias=True, by_name=False)
@@ -72,14 +70,13 @@ def make_app(studies: Studies, token: str) -> web.Application:
     return app
 
 
-def _authenticate(token: str) -> Any:
-    expected = f"Bearer {token}".encode()
-
+def _authenticate(identity: Identity) -> Any:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        if request.path != "/healthz" and not hmac.compare_digest(given, expected):
-            return web.Response(status=401, text="no valid bearer token\n")
+        if request.path != "/healthz":
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not await asyncio.to_thread(identity.is_operator, token):
+                return web.Response(status=401, text="no bearer token of the operator\n")
         return await handler(request)
 
     return check
@@ -99,9 +96,14 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
         return web.Response(status=404, text="no such trial: ask for it first\n")
     except IndexError as error:
         return web.Response(status=400, text=f"seedIndex: {error}\n")
-    except (StorageInternalError, sqlalchemy.exc.DBAPIError):
-        headers = {"Retry-After": str(RETRY_SECONDS)}
-        return web.Response(status=503, text="the storage does not answer\n", headers=headers)
+    except (StorageInternalError, sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError):
+        return _later("the storage does not answer")
+    except UnknownNowError as error:
+        return _later(str(error))
+
+
+def _later(text: str) -> web.Response:
+    return web.Response(status=503, text=f"{text}\n", headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 def _key(request: web.Request) -> str:

@@ -1,0 +1,18 @@
+"""Identities for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class Fixed:
+    """Tokens by hand."""
+
+    def __init__(self, operator: str = "secret", namespaces: Mapping[str, str] | None = None) -> None:
+        self._operator, self._namespaces = operator, {token: name for name, token in (namespaces or {}).items()}
+
+    def is_operator(self, token: str) -> bool:
+        return token == self._operator
+
+    def namespace(self, token: str) -> str | None:
+        return self._namespaces.get(token)
