@@ -10,6 +10,7 @@ from headway_api.algo_spec import Cnn1d, Dagger, Gru, Mlp, Ppo
 from headway_api.base import Contract
 from headway_api.curriculum_spec import Gate, Learnability
 from headway_api.gym_spec import GymEnv
+from headway_api.hpo_study import METRICS
 from headway_api.nav_spec import Levels, NavEnv
 from headway_api.train_spec import Evaluation
 from hypothesis import strategies as st
@@ -177,9 +178,9 @@ def _places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @st.composite
-def bent_runs(draw: st.DrawFn) -> Document:
+def bent(draw: st.DrawFn, documents: st.SearchStrategy[Document]) -> Document:
     """Draw a valid document with one thing changed: a value, a missing field, or a field too many."""
-    document = copy.deepcopy(draw(valid_runs()))
+    document = copy.deepcopy(draw(documents))
     spec_places = [place for place in _places(document) if place[:1] in (("spec",), ("metadata",)) and len(place) > 1]
     place = draw(st.sampled_from(spec_places))
     parent = document
@@ -193,6 +194,11 @@ def bent_runs(draw: st.DrawFn) -> Document:
     else:
         parent[place[-1]] = draw(_junk)
     return document
+
+
+def bent_runs() -> st.SearchStrategy[Document]:
+    """Draw runs with one thing changed."""
+    return bent(valid_runs())
 
 
 def small_study(**spec: Any) -> Document:
@@ -210,3 +216,67 @@ def small_study(**spec: Any) -> Document:
             **spec,
         },
     }
+
+
+_numbers = st.floats(-1e6, 1e6, allow_subnormal=False)
+_choice = st.none() | st.booleans() | st.integers(-9, 9) | _numbers | st.text(max_size=5) | st.lists(st.integers(0, 9))
+
+
+@st.composite
+def _parameters(draw: st.DrawFn) -> list[Document]:
+    fields = ["algo.ppo.gamma", "algo.ppo.learningRate", "network.mlp.hidden[0]", "curriculum.stages[12].levels.world"]
+    paths = draw(st.lists(st.sampled_from(fields).map("train.{}".format), min_size=1, unique=True))
+    found: list[Document] = []
+    for path in paths:
+        low = draw(st.integers(1, 99))
+        width = draw(st.integers(1, 999))
+        domain = draw(
+            st.fixed_dictionaries({"float": st.just({"low": low / 8, "high": low / 8 + width / 3})})
+            | st.fixed_dictionaries({"float": st.just({"low": low, "high": low + width, "step": width / 7})})
+            | st.fixed_dictionaries({"int": _some(log=st.booleans()).map({"low": low, "high": low + width}.__or__)})
+            | st.fixed_dictionaries({"categorical": st.fixed_dictionaries({"choices": st.lists(_choice, min_size=1)})})
+        )
+        when = _some(when=st.just({"path": paths[0], "values": [1, "a"]})) if path != paths[0] else st.just({})
+        found.append({"path": path, **domain, **draw(when)})
+    return found
+
+
+@st.composite
+def valid_studies(draw: st.DrawFn) -> Document:
+    """Draw a study that both the API server and the schema in Python must take."""
+    template = draw(valid_runs())["spec"]
+    template.pop("suspend", None)
+    template["train"]["evaluation"] = {"everySteps": draw(st.integers(1, int(template["train"]["totalSteps"])))}
+    metrics = draw(st.lists(st.sampled_from(sorted(METRICS)), min_size=1, max_size=4, unique=True))
+    trials = draw(st.integers(1, 10000))
+    pruner = draw(st.sampled_from(["median", "percentile", "successiveHalving", "hyperband", "patient"]))
+    sampler = draw(st.sampled_from(["tpe", "gp", "qmc", "random", "nsgaIi"]))
+    optuna = {"sampler": {sampler: {}}, "pruner": {pruner if len(metrics) == 1 else "none": {}}}
+    spec = {
+        "parameters": draw(_parameters()),
+        "objectives": [{"metric": m, "direction": draw(st.sampled_from(["maximize", "minimize"]))} for m in metrics],
+        "budget": {
+            "trials": trials,
+            **draw(_some(parallel=st.integers(1, min(trials, 256)), failed=st.integers(1, 10000))),
+            **draw(_some(seconds=st.integers(1, 10**9), steps=st.integers(1, 10**15))),
+        },
+        "engine": {"optuna": optuna},
+        "runTemplate": template,
+        **draw(
+            _some(
+                seed=st.integers(0, 2**31 - 1),
+                seedsPerTrial=st.integers(1, 16),
+                constraints=st.just([{"metric": "collisionRate", "atMost": draw(_numbers)}]),
+                warmStart=st.just({"study": "before", "best": 3}),
+                trialHistoryLimit=st.integers(0, 10000),
+                suspend=st.booleans(),
+            )
+        ),
+    }
+    name = draw(st.from_regex(r"[a-z]([-a-z0-9]{0,28}[a-z0-9])?", fullmatch=True))
+    return {"apiVersion": "headway.dev/v1alpha1", "kind": "HPOStudy", "metadata": {"name": name}, "spec": spec}
+
+
+def bent_studies() -> st.SearchStrategy[Document]:
+    """Draw studies with one thing changed."""
+    return bent(valid_studies())

@@ -168,13 +168,6 @@ class HPOStudySpec(Contract):
             "engine",
         ),
         Rule(
-            "self.runTemplate.train.evaluation.everySteps > 0 && "
-            "self.runTemplate.train.evaluation.everySteps <= self.runTemplate.train.totalSteps",
-            lambda m: 0 < m.run_template.train.evaluation.every_steps <= m.run_template.train.total_steps,
-            "trials are judged by evaluations: runTemplate.train.evaluation.everySteps must be from 1 to totalSteps",
-            "runTemplate",
-        ),
-        Rule(
             "!self.runTemplate.suspend",
             lambda m: not m.run_template.suspend,
             "suspend the study, not its template",

@@ -79,13 +79,21 @@ def _step(node: Any, name: str, path: str) -> Any:
 
 def problems(study: HPOStudySpec) -> list[str]:
     """Return what is wrong with a study that is well-formed: field, value, fix. Empty if nothing is."""
-    found = [*_order(study.parameters), *_fields(study)]
+    found = [*_evaluations(study), *_order(study.parameters), *_fields(study)]
     if not found and (size := points(study.parameters)) < study.budget.trials:
         found.append(
             f"budget.trials: found {study.budget.trials}: the space has only {size:.0f} points, and none is tried "
             f"twice: give at most {size:.0f}"
         )
     return found
+
+
+def _evaluations(study: HPOStudySpec) -> Iterator[str]:
+    """Not in CEL, which takes no 1e7 for a whole number: as a TrainingRun's totalSteps that is fine."""
+    train = study.run_template.train
+    if not 0 < (every := train.evaluation.every_steps) <= train.total_steps:
+        field = "runTemplate.train.evaluation.everySteps"
+        yield f"{field}: found {every}: trials are judged by evaluations: it must be from 1 to totalSteps"
 
 
 def _order(parameters: list[Parameter]) -> Iterator[str]:

@@ -10,13 +10,22 @@ from collections import Counter
 import pytest
 import yaml
 from headway_api import crd
-from headway_api.load import SpecError, parse_yaml, validate
+from headway_api.hpo_study import HPOStudy
+from headway_api.load import SpecError, checked, parse_yaml, validate_study
+from headway_api.training_run import TrainingRun
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from kubernetes import client
-from specs import bent_runs, small_run, valid_runs
+from specs import bent_runs, bent_studies, small_run, small_study, valid_runs, valid_studies
 
 pytestmark = pytest.mark.integration
-RUNS = "/apis/headway.dev/v1alpha1/namespaces/default/trainingruns"
+HOME = "/apis/headway.dev/v1alpha1/namespaces/default"
+RUNS = f"{HOME}/trainingruns"
+# What both check. A study's space is tried in its template afterwards, by functions (headway_api.trials.problems).
+KINDS: dict[str, tuple[str, type[TrainingRun] | type[HPOStudy]]] = {
+    "TrainingRun": (RUNS, TrainingRun),
+    "HPOStudy": (f"{HOME}/hpostudies", HPOStudy),
+}
 # The same documents each time in CI, new ones elsewhere. No shrinking: a disagreement is printed with its document,
 # and every example costs a request.
 ENOUGH = settings(
@@ -39,14 +48,14 @@ def post(api: client.ApiClient, path: str, body: str, content_type: str) -> tupl
 def server_verdict(api: client.ApiClient, document: dict) -> tuple[bool, str]:
     """Create with strict validation, as a dry run."""
     query = "?dryRun=All&fieldValidation=Strict"
-    status, body = post(api, RUNS + query, json.dumps(document), "application/json")
+    status, body = post(api, KINDS[document["kind"]][0] + query, json.dumps(document), "application/json")
     assert status in (201, 400, 404, 422), body
     return status == 201, "" if status == 201 else str(body["message"])
 
 
 def our_verdict(document: dict) -> tuple[bool, str]:
     try:
-        validate(document)
+        checked(document, KINDS[document["kind"]][1])
     except SpecError as refusal:
         return False, str(refusal)
     return True, ""
@@ -61,15 +70,17 @@ def assert_agreement(api: client.ApiClient, document: dict) -> bool:
 @pytest.fixture(scope="module")
 def api(api_client: client.ApiClient) -> client.ApiClient:
     definitions = client.ApiextensionsV1Api(api_client)
-    try:
-        definitions.create_custom_resource_definition(crd.training_run_crd())
-    except client.ApiException as error:
-        if error.status != 409:  # another module made it
-            raise
+    for kind in crd.KINDS:
+        try:
+            definitions.create_custom_resource_definition(crd.crd(kind))
+        except client.ApiException as error:
+            if error.status != 409:  # another module made it
+                raise
     deadline = time.monotonic() + 30
-    while server_verdict(api_client, small_run()) != (True, ""):
-        assert time.monotonic() < deadline, server_verdict(api_client, small_run())
-        time.sleep(0.1)
+    for document in (small_run(), small_study()):
+        while server_verdict(api_client, document) != (True, ""):
+            assert time.monotonic() < deadline, server_verdict(api_client, document)
+            time.sleep(0.1)
     return api_client
 
 
@@ -79,10 +90,18 @@ def test_a_run_that_nobody_has_looked_at_yet_is_not_taken_for_a_ready_one(api: c
 
 
 def test_at_least_200_valid_documents_are_taken_by_both(api: client.ApiClient) -> None:
+    assert_all_are_taken(api, valid_runs())
+
+
+def test_at_least_200_valid_studies_are_taken_by_both(api: client.ApiClient) -> None:
+    assert_all_are_taken(api, valid_studies())
+
+
+def assert_all_are_taken(api: client.ApiClient, documents: st.SearchStrategy[dict]) -> None:
     count: Counter[bool] = Counter()
 
     @ENOUGH
-    @given(valid_runs())
+    @given(documents)
     def check(document: dict) -> None:
         count[assert_agreement(api, document)] += 1
 
@@ -92,10 +111,18 @@ def test_at_least_200_valid_documents_are_taken_by_both(api: client.ApiClient) -
 
 
 def test_at_least_200_broken_documents_are_refused_by_both(api: client.ApiClient) -> None:
+    assert_many_are_refused(api, bent_runs())
+
+
+def test_at_least_200_broken_studies_are_refused_by_both(api: client.ApiClient) -> None:
+    assert_many_are_refused(api, bent_studies())
+
+
+def assert_many_are_refused(api: client.ApiClient, documents: st.SearchStrategy[dict]) -> None:
     count: Counter[bool] = Counter()
 
     @settings(ENOUGH, max_examples=500)
-    @given(bent_runs())
+    @given(documents)
     def check(document: dict) -> None:
         count[assert_agreement(api, document)] += 1
 
@@ -178,6 +205,66 @@ PPO = {"ppo": {"rolloutSteps": 16, "minibatchSize": 64}}
 )
 def test_trainings_are_taken_or_refused_by_both(api: client.ApiClient, train: dict, taken: bool) -> None:
     assert assert_agreement(api, small_run(**train)) is taken
+
+
+def space(**domain: object) -> dict:
+    return {"parameters": [{"path": "train.algo.ppo.learningRate", **domain}]}
+
+
+def judged(*metrics: str) -> dict:
+    return {"objectives": [{"metric": metric, "direction": "maximize"} for metric in metrics]}
+
+
+def engine(**parts: dict) -> dict:
+    return {"engine": {"optuna": parts}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "taken"),
+    [
+        (space(float={"low": 0.2, "high": 0.1}), False),
+        (space(float={"low": 0, "high": 0.1, "log": True}), False),
+        (space(int={"low": 0, "high": 10, "log": True}), False),
+        (space(int={"low": 1.0, "high": 10}), False),  # CEL takes no 1.0 for a whole number
+        (space(float={"low": 1, "high": 10}), True),
+        (space(categorical={"choices": []}), False),
+        (space(categorical={"choices": [[64, 64], {"a": None}, "x", True, 1.5]}), True),
+        (space(categorical={"choices": [1]}, int={"low": 1, "high": 2}), False),
+        (space(), False),
+        ({"parameters": space(int={"low": 1, "high": 2})["parameters"] * 2}, False),
+        (judged("success"), False),
+        (judged("successRate", "spl"), False),  # with a pruner, as by default
+        (judged("successRate", "spl") | engine(pruner={"none": {}}), True),
+        (judged("successRate", "successRate") | engine(pruner={"none": {}}), False),
+        ({"constraints": [{"metric": "collisionRate", "atMost": 0.1}]}, True),
+        ({"constraints": [{"metric": "collisionRate", "atMost": 0.1, "atLeast": 0}]}, False),
+        ({"budget": {"trials": 4, "parallel": 5}}, False),
+        ({"budget": {"trials": 4, "parallel": 4, "seconds": 1, "steps": 10**15, "failed": 1}}, True),
+        (engine(sampler={"cmaEs": {}}), True),
+        (engine(sampler={"cmaEs": {}}) | space(categorical={"choices": [1, 2]}), False),
+        (engine(sampler={"grid": {}}), False),
+        (engine(sampler={"grid": {}}) | space(float={"low": 0, "high": 1, "step": 0.1}), True),
+        (engine(sampler={"grid": {}, "tpe": {}}), False),
+        (engine(pruner={"wilcoxon": {}}), False),
+        (engine(pruner={"wilcoxon": {}}) | {"seedsPerTrial": 2}, True),
+        ({"runTemplate": small_run()["spec"]}, True),  # without evaluations: trials.problems
+        ({"runTemplate": small_study()["spec"]["runTemplate"] | {"nodes": 0}}, False),
+        ({"runTemplate": small_study()["spec"]["runTemplate"] | {"suspend": True}}, False),
+        ({"warmStart": {"study": "before", "best": 3}}, True),
+        ({"warmStart": {"study": "Before"}}, False),
+    ],
+    ids=lambda case: str(case)[:60],
+)
+def test_searches_are_taken_or_refused_by_both(api: client.ApiClient, spec: dict, taken: bool) -> None:
+    assert assert_agreement(api, small_study(**spec)) is taken
+
+
+def test_what_only_functions_see_wrong_with_a_study_is_no_matter_of_the_schema(api: client.ApiClient) -> None:
+    """Such a study can be applied, and the operator says what is wrong (test_operator_studies.py)."""
+    unknown = small_study(parameters=[{"path": "train.algo.ppo.nothing", "float": {"low": 0.1, "high": 0.2}}])
+    assert assert_agreement(api, unknown)
+    with pytest.raises(SpecError, match=r"^spec.parameters\[0\]: .*nothing"):
+        validate_study(unknown)
 
 
 @pytest.mark.parametrize(
