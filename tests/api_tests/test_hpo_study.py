@@ -50,7 +50,7 @@ def test_metrics_are_those_that_an_evaluation_writes() -> None:
         ({"engine": optuna(sampler={"cmaEs": {}}, pruner={"none": {}}), "objectives": TWO}, "CMA-ES knows one obj"),
         ({"engine": optuna(sampler={"grid": {}})}, "a grid needs a step in every float"),
         ({"engine": optuna(pruner={"wilcoxon": {}})}, "seedsPerTrial must be above 1"),
-        ({"runTemplate": small_run()["spec"]}, "everySteps must be from 1 to totalSteps"),
+        ({"runTemplate": small_run()["spec"]}, "evaluation.everySteps: found 0: .* from 1 to totalSteps"),
         ({"runTemplate": {"train": {}}}, "spec.runTemplate.train.env: is required"),
         ({"warmStart": {"study": "Other_One"}}, "spec.warmStart.study: found 'Other_One'"),
     ],

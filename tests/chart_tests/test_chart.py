@@ -97,7 +97,7 @@ def test_settings_of_the_chart_are_settings_of_the_operator(render):
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
     by_chart = {"operator_namespace", "operator_pod", "watch_namespaces", "lease_name", "secret_name", "service_name"}
     by_chart |= {"studies_url", "studies_secret_name"}
-    fixed = {"progress_port", "metrics_port", "kubeconfig"}
+    fixed = {"progress_port", "metrics_port", "kubeconfig", "studies_token_file", "studies_ca_file"}
     free = {field.name for field in dataclasses.fields(Settings)} - by_chart - fixed
     assert {"".join(f"_{c.lower()}" if c.isupper() else c for c in name) for name in schema} == free
 
