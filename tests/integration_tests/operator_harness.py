@@ -219,21 +219,23 @@ class Site:
 
 def make_site(plane: ControlPlane, client_: client.ApiClient, namespace: str, folder: Path) -> Site:
     """Install what the chart would, in a namespace; no operator runs yet."""
-    install_crd(client_)
+    install_crds(client_)
     api = Api(client_, namespace)
     install_rights(api)
     kubeconfig = plane.kubeconfig_with_token(namespace, api.token(ACCOUNT, expirationSeconds=3600))
     return Site(plane, api, kubeconfig, folder)
 
 
-def install_crd(api: client.ApiClient) -> None:
-    """Install the CRD, as anybody does who installs the operator; it may be there already."""
-    crd = yaml.safe_load((ROOT / "manifests" / "crds" / "headway.dev_trainingruns.yaml").read_text())
+def install_crds(api: client.ApiClient) -> None:
+    """Install the CRDs, as anybody does who installs the operator; they may be there already."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     query = [("fieldManager", "test"), ("force", "true")]
     whole = Api(api, "")
-    whole.call("PATCH", f"{path}/{crd['metadata']['name']}", crd, "application/apply-patch+yaml", query)
-    wait_for(lambda: whole.call("GET", f"/apis/{names.API_VERSION}/{names.TRAINING_RUNS}"), "the CRD is served")
+    for plural in (names.TRAINING_RUNS, names.HPO_STUDIES):
+        crd = yaml.safe_load((ROOT / "manifests" / "crds" / f"headway.dev_{plural}.yaml").read_text())
+        whole.call("PATCH", f"{path}/{crd['metadata']['name']}", crd, "application/apply-patch+yaml", query)
+    for plural in (names.TRAINING_RUNS, names.HPO_STUDIES):
+        wait_for(lambda p=plural: whole.call("GET", f"/apis/{names.API_VERSION}/{p}"), f"{plural} are served")
 
 
 def install_rights(api: Api) -> None:
