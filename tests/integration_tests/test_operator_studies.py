@@ -1,0 +1,160 @@
+"""Studies on a real API server, with the real operator and the real study service; only the training is played."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+from headway_api import load, names
+from integration_tests.control_plane import ControlPlane
+from integration_tests.operator_harness import Api, Site, make_site, wait_for
+from integration_tests.studies import EVALUATIONS, STEPS, Kubelet, Studies, StudyService
+from kubernetes import client
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[StudyService]:
+    folder = tmp_path / "service"
+    folder.mkdir()
+    made = StudyService(folder)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def site(
+    control_plane: ControlPlane, api_client: client.ApiClient, namespace: str, tmp_path: Path, service: StudyService
+) -> Iterator[Site]:
+    """An operator of this test's namespace alone, which knows the service."""
+    place = make_site(control_plane, api_client, namespace, tmp_path)
+    place.start("operator-a", resync_seconds=5, progress_seconds=1, **service.settings)
+    yield place
+    place.stop()
+
+
+@pytest.fixture
+def api(site: Site) -> Api:
+    return site.api
+
+
+@pytest.fixture
+def studies(api: Api) -> Studies:
+    return Studies(api)
+
+
+@pytest.fixture
+def kubelet(site: Site, api: Api) -> Kubelet:
+    return Kubelet(site, api)
+
+
+def is_over(studies: Studies) -> bool:
+    return studies.condition(names.FINISHED).get("status") == "True"
+
+
+def finished(studies: Studies) -> int:
+    counts = studies.status().get("trials") or {}
+    return sum(counts.get(kind, 0) for kind in ("complete", "pruned", "failed"))
+
+
+def stored(service: StudyService, studies: Studies) -> list[optuna.trial.FrozenTrial]:
+    metadata = studies.get()["metadata"]
+    name = f"{metadata['namespace']}/{metadata['name']}/{metadata['uid']}"
+    return optuna.load_study(study_name=name, storage=service.url).trials
+
+
+@pytest.mark.slow
+def test_operator_and_service_are_killed_and_every_trial_is_finished_once(
+    site: Site, service: StudyService, studies: Studies, kubelet: Kubelet
+) -> None:
+    studies.create(budget={"trials": 12, "parallel": 3}, trialHistoryLimit=4)
+
+    def kill_operator() -> None:
+        site.operators[-1].signal(signal.SIGKILL)
+        site.start(f"operator-{len(site.operators)}", resync_seconds=5, progress_seconds=1, **service.settings)
+
+    def kill_service() -> None:
+        service.kill()
+        kubelet.play(
+            lambda: studies.condition(names.RECONCILING).get("reason") == names.REASON_SERVICE_AWAY, "it is missed"
+        )
+        service.start()
+
+    kubelet.play(lambda: finished(studies) >= 2, "2 trials")
+    kill_operator()
+    kubelet.play(lambda: finished(studies) >= 5, "5 trials")
+    kill_service()
+    kubelet.play(lambda: finished(studies) >= 8, "8 trials")
+    service.kill()
+    kill_operator()
+    kubelet.play(lambda: site.operators[-1].probe("/healthz")[0] == 200, "the operator is back")
+    service.start()
+    kubelet.play(lambda: is_over(studies), "the study", 90)
+
+    status, trials = studies.status(), stored(service, studies)
+    states = Counter(trial.state.name for trial in trials)
+    assert len(trials) == 12 and states["RUNNING"] == states["FAIL"] == 0
+    counts = status["trials"]
+    assert (counts["complete"], counts["pruned"], counts["running"]) == (states["COMPLETE"], states["PRUNED"], 0)
+    assert (status["phase"], status["finished"]) == ("Succeeded", "12/12")
+    ends = Counter(kubelet.ended.values())
+    assert sorted(kubelet.ended) == sorted(f"search-{n}" for n in range(12))
+    assert (ends[names.OUTCOME_FINISHED], ends[names.OUTCOME_PRUNED]) == (states["COMPLETE"], states["PRUNED"])
+    assert status["steps"] == STEPS * sum(len(points) for points in kubelet.evaluations.values()), "each counted once"
+    assert len(studies.runs()) <= 4 + 3, "older ones are deleted"
+
+    best = status["best"][0]
+    completed = [run for run, end in kubelet.ended.items() if end == names.OUTCOME_FINISHED]
+    scores = {run: kubelet.evaluations[run][-1]["metrics"]["evaluation/success_rate"] for run in completed}
+    assert best["values"] == {"successRate": max(scores.values())} and scores[best["run"]] == max(scores.values())
+    text = studies.api.call("GET", f"{studies.api.core}/configmaps/search-best")["data"]["trainingrun.yaml"]
+    run = load.validate(load.parse_yaml(text))
+    assert run.spec.train.algo.ppo.learning_rate == best["parameters"]["train.algo.ppo.learningRate"]
+    assert studies.api.call("POST", studies.api.runs, yaml.safe_load(text))["metadata"]["name"] == "search-best"
+
+
+def test_a_bad_space_is_refused_at_once_or_reported_within_5_seconds(studies: Studies) -> None:
+    low_above_high = {"path": "train.algo.ppo.gamma", "float": {"low": 0.2, "high": 0.1}}
+    with pytest.raises(AssertionError, match="low must be below high"):
+        studies.create(parameters=[low_above_high])
+    wait_for(lambda: studies.api.lease_holder(), "a leader")
+    studies.create(parameters=[{"path": "train.algo.ppo.nothing", "float": {"low": 0.1, "high": 0.2}}])
+    wait_for(lambda: studies.condition(names.SPEC_VALID).get("status") == "False", "the verdict", 5)
+    assert "nothing" in studies.condition(names.SPEC_VALID)["message"]
+    assert studies.runs() == {} and studies.condition(names.STALLED)["status"] == "True"
+
+
+def test_a_deleted_child_is_told_failed_and_the_study_goes_on(
+    service: StudyService, studies: Studies, kubelet: Kubelet
+) -> None:
+    studies.create(budget={"trials": 3, "parallel": 1})
+    kubelet.play(lambda: studies.status().get("runs") == ["search-0"], "the first run is seen")
+    studies.api.call("DELETE", f"{studies.api.runs}/search-0")
+    kubelet.play(lambda: is_over(studies), "the study")
+    counts = studies.status()["trials"]
+    assert counts["failed"] >= 1 and counts["running"] == 0 and finished(studies) == 3
+    assert stored(service, studies)[0].state.name == "FAIL"
+    events = studies.api.call("GET", f"{studies.api.core}/events")["items"]
+    said = [event["message"] for event in events if event["reason"] == names.REASON_TRIAL_FAILED]
+    assert said == ["trial 0 has failed: search-0 was deleted"]
+
+
+def test_suspended_and_resumed_a_study_loses_nothing(service: StudyService, studies: Studies, kubelet: Kubelet) -> None:
+    studies.create(budget={"trials": 2, "parallel": 2}, engine={"optuna": {"pruner": {"none": {}}}})
+    kubelet.play(lambda: len(studies.status().get("runs") or ()) == 2, "both runs")
+    studies.patch(suspend=True)
+    kubelet.play(lambda: studies.condition(names.SUSPENDED).get("status") == "True", "suspended")
+    assert all(run["spec"]["suspend"] for run in studies.runs().values())
+    assert {trial.state.name for trial in stored(service, studies)} == {"RUNNING"}
+    studies.patch(suspend=False)
+    kubelet.play(lambda: is_over(studies), "the study")
+    trials = stored(service, studies)
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE"]
+    assert all(len(trial.intermediate_values) == EVALUATIONS for trial in trials)
