@@ -17,6 +17,7 @@ from integration_tests.studies import EVALUATIONS, STEPS, Kubelet, Studies, Stud
 from kubernetes import client
 
 pytestmark = pytest.mark.integration
+LOWEST = 0.4  # success rate of the first evaluation below which a trial is pruned
 
 
 @pytest.fixture
@@ -74,7 +75,8 @@ def stored(service: StudyService, studies: Studies) -> list[optuna.trial.FrozenT
 def test_operator_and_service_are_killed_and_every_trial_is_finished_once(
     site: Site, service: StudyService, studies: Studies, kubelet: Kubelet
 ) -> None:
-    studies.create(budget={"trials": 12, "parallel": 3}, trialHistoryLimit=4)
+    pruner = {"threshold": {"lower": LOWEST}}
+    studies.create(budget={"trials": 12, "parallel": 3}, trialHistoryLimit=4, engine={"optuna": {"pruner": pruner}})
 
     def kill_operator() -> None:
         site.operators[-1].signal(signal.SIGKILL)
@@ -107,12 +109,14 @@ def test_operator_and_service_are_killed_and_every_trial_is_finished_once(
     ends = Counter(kubelet.ended.values())
     assert sorted(kubelet.ended) == sorted(f"search-{n}" for n in range(12))
     assert (ends[names.OUTCOME_FINISHED], ends[names.OUTCOME_PRUNED]) == (states["COMPLETE"], states["PRUNED"])
+    pruned = [run for run, end in kubelet.ended.items() if end == names.OUTCOME_PRUNED]
+    assert pruned and all(kubelet.score(run) < LOWEST for run in pruned)
     assert status["steps"] == STEPS * sum(len(points) for points in kubelet.evaluations.values()), "each counted once"
     assert len(studies.runs()) <= 4 + 3, "older ones are deleted"
 
     best = status["best"][0]
     completed = [run for run, end in kubelet.ended.items() if end == names.OUTCOME_FINISHED]
-    scores = {run: kubelet.evaluations[run][-1]["metrics"]["evaluation/success_rate"] for run in completed}
+    scores = {run: kubelet.score(run) for run in completed}
     assert best["values"] == {"successRate": max(scores.values())} and scores[best["run"]] == max(scores.values())
     text = studies.api.call("GET", f"{studies.api.core}/configmaps/search-best")["data"]["trainingrun.yaml"]
     run = load.validate(load.parse_yaml(text))

@@ -7,7 +7,7 @@ from headway_api import names
 from headway_operator.shell import metrics
 from headway_operator.shell.cluster import ApiError, Key
 from headway_operator.shell.health import Health
-from headway_operator.shell.leader import Leader
+from headway_operator.shell.leader import BUSY_RETRY_S, Leader
 from headway_operator.shell.settings import Settings
 
 
@@ -187,3 +187,25 @@ def test_studies_are_looked_at_until_they_are_finished_and_counted_by_phase():
     story(tell())
     said = metrics.exposition().decode()
     assert 'headway_studies{phase="Running"} 1.0' in said and 'headway_studies{phase="Succeeded"} 1.0' in said
+
+
+def test_studies_that_wait_for_the_service_leave_half_of_the_workers_to_runs():
+    async def tell():
+        runs, hold = Runs(), asyncio.Event()
+
+        async def get(kind, namespace, name):
+            await hold.wait()
+
+        runs.get = get
+        leader = lead(Moment(), runs, workers=4)
+        busy = [asyncio.create_task(leader.reconcile(Key("team", f"s{n}", names.HPO_STUDY))) for n in range(2)]
+        await asyncio.sleep(0)
+        assert await leader.reconcile(Key("team", "s2", names.HPO_STUDY)) == BUSY_RETRY_S
+        run = asyncio.create_task(leader.reconcile(Key("team", "nav")))
+        await asyncio.sleep(0)
+        assert not run.done(), "a run is looked at all the same"
+        hold.set()
+        assert await asyncio.gather(*busy, run) == [None] * 3
+        assert await leader.reconcile(Key("team", "s2", names.HPO_STUDY)) is None
+
+    story(tell())

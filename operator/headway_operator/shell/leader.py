@@ -22,6 +22,7 @@ from headway_operator.shell.settings import Settings
 
 log = logging.getLogger(__name__)
 
+BUSY_RETRY_S = 0.2
 AWAY = frozenset({0, 503, 504})  # not 500: that may be somebody's webhook, and for ever
 
 
@@ -49,6 +50,7 @@ class Leader:
         self._observing_since = clock()
         self._resynced_at = clock()
         self._is_first_resync, self._is_blind = True, False
+        self._studying = 0  # studies that are being reconciled
 
     async def lead(self, stop: asyncio.Event) -> None:
         """Reconcile until `stop` is set. Raises what none of the parts could deal with."""
@@ -69,11 +71,21 @@ class Leader:
         """Take one step for one run or study. An API server that is away makes us blind, also between two resyncs."""
         try:
             if key.kind == names.HPO_STUDY:
-                return await execute_study.reconcile(self._cluster, self._studies, key, self._clock)
+                return await self._reconcile_study(key)
             return await execute.reconcile(self._cluster, key, self._context, self._clock)
         except ApiError as error:
             self._is_blind |= error.status in AWAY
             raise
+
+    async def _reconcile_study(self, key: Key) -> float | None:
+        """At most half of the workers at a time: a study service that hangs must not keep runs waiting."""
+        if self._studying >= max(1, self._settings.workers // 2):
+            return BUSY_RETRY_S
+        self._studying += 1
+        try:
+            return await execute_study.reconcile(self._cluster, self._studies, key, self._clock)
+        finally:
+            self._studying -= 1
 
     def _context(self) -> Context:
         reporting = Reporting(self._settings.progress_url, self._certificates.ca_bundle)

@@ -35,7 +35,7 @@ LEADER = Gauge("headway_leader", "1 on the replica that reconciles.", registry=R
 STUDY_CALLS = Counter(
     "headway_study_calls", "Calls of the study service, by answer.", ["call", "code"], registry=REGISTRY
 )
-RESYNCS = Counter("headway_resyncs", "Looks at all runs that have completed.", registry=REGISTRY)
+RESYNCS = Counter("headway_resyncs", "Looks at all runs and studies that have completed.", registry=REGISTRY)
 RUNS = Gauge("headway_runs", "Runs by phase, at the last resync.", ["phase"], registry=REGISTRY)
 STUDIES = Gauge("headway_studies", "Studies by phase, at the last resync.", ["phase"], registry=REGISTRY)
 _OF_RUN = ["namespace", "name"]
