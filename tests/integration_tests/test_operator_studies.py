@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import optuna
 import pytest
 import yaml
 from headway_api import load, names
+from headway_operator.shell.cluster import Cluster, ConflictError, connect
 from integration_tests.control_plane import ControlPlane
 from integration_tests.operator_harness import Api, Site, make_site, wait_for
 from integration_tests.studies import EVALUATIONS, STEPS, Kubelet, Studies, StudyService
@@ -162,3 +164,19 @@ def test_suspended_and_resumed_a_study_loses_nothing(service: StudyService, stud
     trials = stored(service, studies)
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE"]
     assert all(len(trial.intermediate_values) == EVALUATIONS for trial in trials)
+
+
+def test_another_run_of_that_name_is_not_suspended(site: Site, api: Api) -> None:
+    async def suspend(uid: str) -> None:
+        api_client = await connect(str(site.plane.kubeconfig))
+        try:
+            await Cluster(api_client).suspend_run(api.namespace, "nav", uid, True)
+        finally:
+            await api_client.close()
+
+    run = api.create_run(nodes=1)
+    with pytest.raises(ConflictError):
+        asyncio.run(suspend("00000000-0000-4000-8000-000000000000"))
+    assert not api.run()["spec"].get("suspend")
+    asyncio.run(suspend(run["metadata"]["uid"]))
+    assert api.run()["spec"]["suspend"] is True

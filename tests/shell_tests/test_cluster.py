@@ -202,3 +202,49 @@ def test_what_the_fence_stops_is_not_sent():
 
     _, asked = speak([], story, fence)
     assert asked == []
+
+
+RUN = {
+    "kind": names.TRAINING_RUN,
+    "metadata": {
+        "name": "search-0",
+        "namespace": "team",
+        "ownerReferences": [{"uid": "s", "kind": names.HPO_STUDY, "name": "search", "controller": True}],
+    },
+}
+RUNS = "/apis/headway.dev/v1alpha1/namespaces/team/trainingruns"
+
+
+def test_a_studys_status_goes_to_the_study():
+    key = Key("team", "search", names.HPO_STUDY)
+    _, asked = speak([(200, {})], lambda c: c.apply_status(key, {"phase": "Running"}, uid="u", manager="m"))
+    assert asked[0][1] == "/apis/headway.dev/v1alpha1/namespaces/team/hpostudies/search/status"
+    assert asked[0][3]["kind"] == names.HPO_STUDY
+
+
+def test_the_runs_of_a_study_are_found_by_its_uid():
+    found, asked = speak([(200, {"items": [RUN]})], lambda c: c.list_trials("team", "s"))
+    assert found == [RUN] and asked[0][1] == RUNS and asked[0][2]["labelSelector"] == "headway.dev/study-uid=s"
+
+
+def test_suspending_is_of_this_very_run():
+    _, asked = speak([(200, {})], lambda c: c.suspend_run("team", "search-0", "u", True))
+    assert asked[0][:2] == ("PATCH", f"{RUNS}/search-0")
+    assert asked[0][3] == {"metadata": {"uid": "u"}, "spec": {"suspend": True}}
+
+
+@pytest.mark.parametrize("status", [404, 409, 422])
+def test_a_run_that_is_no_longer_the_one_to_suspend_is_a_conflict(status):
+    with pytest.raises(ConflictError):
+        speak([answer(status)], lambda c: c.suspend_run("team", "search-0", "u", True))
+
+
+def test_a_run_of_somebody_else_is_a_refusal_and_one_of_an_earlier_study_is_waited_for():
+    def found(**owner):
+        return (200, {"metadata": {"ownerReferences": [{"uid": "another", **owner}]}})
+
+    with pytest.raises(RefusedError, match="TrainingRun search-0 exists already and is not this study's: delete it"):
+        speak([answer(409, "AlreadyExists"), found(kind="Pipeline", name="search")], lambda c: c.create(RUN))
+    with pytest.raises(LeavingError):
+        speak([answer(409, "AlreadyExists"), found(kind=names.HPO_STUDY, name="search")], lambda c: c.create(RUN))
+    speak([answer(409, "AlreadyExists"), (200, RUN)], lambda c: c.create(RUN))
