@@ -1,17 +1,20 @@
 """One reconciliation of a study against a fake store and a fake service: what is said, what is written, and when."""
 
 import asyncio
+import contextlib
 
 import pytest
 from core_tests.fake_study import UID, World, make_study
 from core_tests.makers import NOW
 from headway_api import names
 from headway_operator.core.study_status import LEAVING_RETRY_SECONDS, REFUSED_RETRY_SECONDS
-from headway_operator.shell.cluster import Key, LeavingError
+from headway_operator.shell.cluster import ApiError, Key, LeavingError
 from headway_operator.shell.execute import CONFLICT_RETRY_S
 from headway_operator.shell.execute_study import reconcile
 from headway_operator.shell.studies_client import StudiesAwayError, StudyDeclinedError, StudyKey
-from shell_tests.fakes import FakeService, FakeStore
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shell_tests.fakes import UNREACHABLE, FakeService, FakeStore
 
 KEY = Key("team", "search", names.HPO_STUDY)
 AWAY = StudiesAwayError("connection refused")
@@ -193,3 +196,72 @@ def test_the_best_is_written_when_it_changes_and_never_over_somebody_elses():
     place.step()
     assert place.store.objects["ConfigMap", "team", "search-best"]["data"] == {"theirs": "x"}
     assert "search-best" in place.condition(names.READY)["message"]
+
+
+class Unreliable(FakeService):
+    """Loses the reply to a call that it has carried out, or the API server's to the next call, as `losses` say."""
+
+    def __init__(self, world):
+        super().__init__(world)
+        self.losses = []
+
+    async def _losing(self, answer):
+        said = await answer
+        if self.losses and self.losses.pop(0):
+            raise AWAY
+        return said
+
+    async def open(self, *call):
+        return await self._losing(super().open(*call))
+
+    async def ask(self, *call):
+        return await self._losing(super().ask(*call))
+
+    async def report(self, *call):
+        return await self._losing(super().report(*call))
+
+    async def tell(self, *call):
+        return await self._losing(super().tell(*call))
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.sampled_from(["lost", "away", "api"])), max_size=12),
+    st.sampled_from([names.SUCCEEDED, names.FAILED]),
+)
+def test_whatever_is_lost_on_the_way_every_trial_is_told_once(cuts, end):
+    place = Place(budget={"trials": 3, "parallel": 2})
+    place.service = Unreliable(place.service.world)
+    for ends_one, cut, kind in cuts:
+        place.service.losses = [False] * cut + [True] if kind == "lost" else []
+        place.service.failures = [None] * cut + [AWAY] if kind == "away" else []
+        place.store.failures = []
+        if kind == "api":
+            calls = place.store._call
+            place.store._call = counted(calls, cut)
+        with contextlib.suppress(ApiError):  # the queue comes back to it
+            place.step()
+        place.store.__dict__.pop("_call", None)
+        for name in sorted(name for name, run in place.runs().items() if "status" not in run)[: int(ends_one)]:
+            place.end(name, end)
+    place.service.losses, place.service.failures = [], []
+    for _ in range(40):
+        place.step()
+        for name in [name for name, run in place.runs().items() if "status" not in run]:
+            place.end(name, end)
+    world = place.service.world
+    assert sorted(world.tells) == [0, 1, 2] and world.open == {}
+    assert place.condition(names.FINISHED)["status"] == "True"
+    assert {outcome for outcome, _, _ in world.told.values()} == {"complete" if end == names.SUCCEEDED else "failed"}
+
+
+def counted(call, left):
+    """Return a call that works so many times, and then no more."""
+    calls = iter(range(left))
+
+    def limited(verb, what):
+        call(verb, what)
+        if next(calls, None) is None:
+            raise UNREACHABLE
+
+    return limited
