@@ -25,22 +25,18 @@ class StudyService:
     """`headway studies serve` over SQLite, with a certificate and a token file."""
 
     def __init__(self, folder: Path) -> None:
-        self.database, self._log = folder / "studies.db", folder / "service.log"
+        folder.mkdir()
+        self.database, self._log, self.tls = folder / "studies.db", folder / "service.log", folder / "tls"
+        self.tls.mkdir()
         (self._port,) = free_ports(1)
-        authority = Authority(folder)
-        certificate, key = authority.issue("studies")
-        tls = folder / "tls"
-        tls.mkdir()
-        (tls / "tls.crt").write_bytes(certificate.read_bytes())
-        (tls / "tls.key").write_bytes(key.read_bytes())
+        self._authority = Authority(folder)
         (folder / "tokens.json").write_text(json.dumps({"operator": TOKEN}))
         (folder / "token").write_text(TOKEN)
         self._command = [sys.executable, "-m", "headway", "studies", "serve", f"--listen=127.0.0.1:{self._port}"]
-        self._command += [f"--storage={self.url}", f"--tls-dir={tls}", f"--token-file={folder / 'tokens.json'}"]
-        self.settings = {
+        self._command += [f"--storage={self.url}", f"--tls-dir={self.tls}", f"--token-file={folder / 'tokens.json'}"]
+        self.settings: dict[str, Any] = {
             "studies_url": f"https://localhost:{self._port}",
             "studies_token_file": folder / "token",
-            "studies_ca_file": authority.certificate,
         }
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -48,6 +44,17 @@ class StudyService:
     def url(self) -> str:
         """Return the storage's URL."""
         return f"sqlite:///{self.database}"
+
+    def certify(self) -> None:
+        """Give it a certificate of another authority than the operator's, and tell the operator."""
+        certificate, key = self._authority.issue("studies")
+        self.put_certificate(certificate.read_bytes(), key.read_bytes())
+        self.settings["studies_ca_file"] = self._authority.certificate
+
+    def put_certificate(self, certificate: bytes, key: bytes) -> None:
+        """Write the files that it waits for."""
+        (self.tls / "tls.crt").write_bytes(certificate)
+        (self.tls / "tls.key").write_bytes(key)
 
     def start(self) -> None:
         environ = {**os.environ, "OMP_NUM_THREADS": "1"}

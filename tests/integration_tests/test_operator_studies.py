@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -24,9 +25,8 @@ LOWEST = 0.4  # success rate of the first evaluation below which a trial is prun
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[StudyService]:
-    folder = tmp_path / "service"
-    folder.mkdir()
-    made = StudyService(folder)
+    made = StudyService(tmp_path / "service")
+    made.certify()
     made.start()
     yield made
     made.stop()
@@ -164,6 +164,34 @@ def test_suspended_and_resumed_a_study_loses_nothing(service: StudyService, stud
     trials = stored(service, studies)
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE"]
     assert all(len(trial.intermediate_values) == EVALUATIONS for trial in trials)
+
+
+def test_the_leader_makes_the_services_certificate_and_trusts_no_other(
+    control_plane: ControlPlane, api_client: client.ApiClient, namespace: str, tmp_path: Path
+) -> None:
+    """As the chart has it: the service waits for the Secret that the leader fills."""
+    service, site = StudyService(tmp_path / "service"), make_site(control_plane, api_client, namespace, tmp_path)
+    secret, studies = "headway-studies-tls", Studies(site.api)
+    site.api.call("POST", f"{site.api.core}/secrets", {"metadata": {"name": secret}})
+    service.start()
+    site.start("operator-a", studies_secret_name=secret, **service.settings)
+    try:
+        path = f"{site.api.core}/secrets/{secret}"
+        data = wait_for(lambda: site.api.call("GET", path).get("data"), "the certificate")
+        studies.create()
+        wait_for(
+            lambda: studies.condition(names.RECONCILING).get("reason") == names.REASON_SERVICE_AWAY, "it is missed"
+        )
+        service.put_certificate(base64.b64decode(data["tls.crt"]), base64.b64decode(data["tls.key"]))
+        wait_for(lambda: len(studies.runs()) == 2, "the first runs", 30)
+        service.kill()
+        service.certify()
+        service.start()
+        studies.patch(trialHistoryLimit=5)  # so that the study is looked at
+        wait_for(lambda: "no trust in" in studies.condition(names.RECONCILING)["message"], "the stranger")
+    finally:
+        site.stop()
+        service.stop()
 
 
 def test_another_run_of_that_name_is_not_suspended(site: Site, api: Api) -> None:

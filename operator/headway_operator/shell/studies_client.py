@@ -126,10 +126,10 @@ class StudiesClient:
                             raise
         except TimeoutError:
             raise StudiesAwayError(f"no answer within {CALL_TIMEOUT_S:.0f} s") from None
-        except aiohttp.ClientConnectorError as error:
-            raise StudiesAwayError(f"no connection to {self._url}: {error.os_error.strerror or error}") from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise StudiesAwayError(f"no trust in {self._url}: {error.certificate_error}") from error
+        except aiohttp.ClientConnectorError as error:
+            raise StudiesAwayError(f"no connection to {self._url}: {error.os_error.strerror or error}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:  # also a file or a certificate that cannot be read
             raise StudiesAwayError(str(error) or type(error).__name__) from error
         raise AssertionError("the last try returns or raises")
