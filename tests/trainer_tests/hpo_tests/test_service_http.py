@@ -94,3 +94,56 @@ def test_a_storage_that_is_down_is_503_and_the_service_lives_on(monkeypatch: pyt
         assert (await client.get("/healthz")).status == 200
 
     served(storage, body)
+
+
+def test_of_a_spec_only_what_may_change_is_taken_over() -> None:
+    storage = memory()
+    kept = {"budget": {"trials": 9, "parallel": 3}, "suspend": True, "trialHistoryLimit": 2}
+
+    async def body(client: Any) -> None:
+        assert (await client.put(PATH, json={"spec": study().to_wire()})).status == 200
+        answer = await client.put(PATH, json={"spec": study(seed=7, **kept).to_wire()})
+        assert answer.status == 409
+        assert await answer.text() == "seed: is fixed once the study exists: make another study\n"
+        assert (await client.put(PATH, json={"spec": study(seedsPerTrial=2).to_wire()})).status == 409
+        assert (await (await client.get(PATH)).json())["trials"]["total"] == 8
+        changed = await client.put(PATH, json={"spec": study(**kept).to_wire()})
+        assert changed.status == 200 and (await changed.json())["trials"]["total"] == 9
+
+    async def restarted(client: Any) -> None:
+        assert (await (await client.get(PATH)).json())["trials"]["total"] == 9
+        assert (await client.put(PATH, json={"spec": study(seed=7).to_wire()})).status == 409
+
+    served(storage, body)
+    served(storage, restarted)
+
+
+def test_a_beginning_that_is_not_there_is_said_in_words() -> None:
+    storage = memory()
+    warm = {"spec": study(warmStart={"study": "earlier"}).to_wire()}
+    earlier = PATH.replace("/lr/uid-1", "/earlier/uid-0")
+
+    async def body(client: Any) -> None:
+        answer = await client.put(PATH, json=warm)
+        assert answer.status == 422
+        assert (await answer.text()).startswith(
+            "warmStart.study: no study earlier of namespace team is known: name one"
+        )
+        assert (await client.get(PATH)).status == 404  # nothing was made of it
+        other = {"objectives": [{"metric": "seconds", "direction": "minimize"}]}
+        assert (
+            await client.put(earlier.replace("uid-0", "uid-9"), json={"spec": study(**other).to_wire()})
+        ).status == 200
+        answer = await client.put(PATH, json=warm)
+        assert answer.status == 422 and "earlier has other objectives" in await answer.text()
+        assert (await client.put(earlier, json={"spec": study().to_wire()})).status == 200
+        assert (await client.put(PATH, json=warm)).status == 200  # the newest of that name
+
+    async def restarted(client: Any) -> None:
+        for found in storage.get_all_studies():
+            if "/earlier/" in found.study_name:
+                storage.delete_study(found._study_id)
+        assert (await client.put(PATH, json=warm)).status == 200  # what was taken over stays
+
+    served(storage, body)
+    served(storage, restarted)

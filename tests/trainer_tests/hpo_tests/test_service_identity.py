@@ -39,6 +39,14 @@ def test_a_file_that_is_no_such_thing_is_named(tmp_path: Path, document: Any) ->
         TokenFile(written(tmp_path, document))
 
 
+def test_a_file_that_breaks_later_gives_no_verdict(tmp_path: Path) -> None:
+    identity = TokenFile(written(tmp_path, {"operator": "o", "namespaces": {"a": "ta"}}))
+    written(tmp_path, "{")
+    for asked in (identity.is_operator, identity.namespace):
+        with pytest.raises(UnknownNowError, match="the tokens cannot be read"):
+            asked("o")
+
+
 class Reviewer:
     """The API server's part."""
 

@@ -15,9 +15,10 @@ from headway_api.study_wire import AskedTrial, AskTrial, OpenStudy, ReportReply,
 from optuna.exceptions import StorageInternalError
 from pydantic import ValidationError
 
+from headway.errors import UserError
 from headway.hpo.core import UnknownTrialError
 from headway.hpo.service.identity import Identity, UnknownNowError
-from headway.hpo.service.studies import Studies, UnknownStudyError
+from headway.hpo.service.studies import FixedFieldError, Studies, UnknownStudyError
 
 MAX_BODY = 1024**2  # bytes; etcd holds no larger object
 RETRY_SECONDS = 5
@@ -96,6 +97,10 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
         return web.Response(status=404, text="no such trial: ask for it first\n")
     except IndexError as error:
         return web.Response(status=400, text=f"seedIndex: {error}\n")
+    except FixedFieldError as error:
+        return web.Response(status=409, text=f"{error}\n")
+    except UserError as error:  # a beginning that cannot be made: the document is well-formed
+        return web.Response(status=422, text=f"{error}\n")
     except (StorageInternalError, sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError):
         return _later("the storage does not answer")
     except UnknownNowError as error:

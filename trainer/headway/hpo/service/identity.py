@@ -50,12 +50,18 @@ class TokenFile:
 
     def is_operator(self, token: str) -> bool:
         """Say whether it is the file's `operator`."""
-        return _same(token, self._read()[0])
+        return _same(token, self._now()[0])
 
     def namespace(self, token: str) -> str | None:
         """Return the namespace that has this token in the file."""
-        found = [name for name, own in self._read()[1].items() if _same(token, own)]  # all are looked at: no timing
+        found = [name for name, own in self._now()[1].items() if _same(token, own)]  # all are looked at: no timing
         return found[0] if found else None
+
+    def _now(self) -> tuple[str, dict[str, str]]:
+        try:
+            return self._read()
+        except UserError as error:  # of the service's keeper, not of who calls
+            raise UnknownNowError("the tokens cannot be read") from error
 
     def _read(self) -> tuple[str, dict[str, str]]:
         try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import threading
 import time
 from dataclasses import dataclass
 
@@ -24,7 +26,8 @@ log = logging.getLogger("headway")
 
 RETRY_S = 2.0
 RENEW_S = 30.0
-GRACE_S = 5.0  # what calls have to end when the process is told to
+GRACE_S = 3.0  # what calls have to end when the process is told to
+LEAVE_S = 4.0  # after it no thread is waited for: a database that hangs
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,18 @@ async def _serve(opened: BaseStorage, calls: Address, storage: Address | None, p
         renewing = asyncio.create_task(_renew(pair))
         await stop.wait()
         renewing.cancel()
+        _leave_anyway()
     finally:
         if protocol is not None:
             protocol.stop(GRACE_S)
         await runner.cleanup()
+
+
+def _leave_anyway() -> None:
+    """Leave though a thread waits for the database: what it has not written is as if the process had been killed."""
+    leaving = threading.Timer(LEAVE_S, os._exit, [0])
+    leaving.daemon = True
+    leaving.start()
 
 
 async def _renew(pair: Pair) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 
-from headway_api.hpo_study import HPOStudySpec
+from headway_api.hpo_study import MUTABLE_STUDY_FIELDS, HPOStudySpec
 from optuna.storages import BaseStorage
 
+from headway.errors import UserError
+from headway.hpo import warm
 from headway.hpo.core import StudyCore
 
 SPEC = "headway:spec"  # attribute of the study: what a restarted service opens it with
@@ -15,6 +17,10 @@ SPEC = "headway:spec"  # attribute of the study: what a restarted service opens 
 
 class UnknownStudyError(KeyError):
     """Nobody has opened a study of that namespace, name and UID."""
+
+
+class FixedFieldError(Exception):
+    """The study is there with another value in a field that a search cannot change midway. `str()` names it."""
 
 
 class Studies:
@@ -26,12 +32,17 @@ class Studies:
         self._lock = threading.Lock()  # two cores of one study would not see each other's lock
 
     def open(self, key: str, spec: HPOStudySpec) -> StudyCore:
-        """Make the study, or take over the budget of one that is there. The rest of a spec never changes."""
+        """Make the study, or take over what may change of one that is there: above all its budget.
+
+        Raises FixedFieldError for a change of the rest, UserError for a beginning that cannot be made.
+        """
         with self._lock:
             core = self._cores.get(key) or self._from_storage(key)
             if core is None:
                 core = StudyCore(self.storage, key, spec, self._warm_from(key, spec))
-            core.spec = core.spec.model_copy(update={"budget": spec.budget})
+            if fixed := _changed(core.spec, spec) - MUTABLE_STUDY_FIELDS:
+                raise FixedFieldError(f"{min(fixed)}: is fixed once the study exists: make another study")
+            core.spec = spec
             wire = json.dumps(core.spec.to_wire())
             study_id = self.storage.get_study_id_from_name(key)
             if self.storage.get_study_user_attrs(study_id).get(SPEC) != wire:
@@ -60,9 +71,29 @@ class Studies:
         return StudyCore(self.storage, key, spec, self._warm_from(key, spec))
 
     def _warm_from(self, key: str, spec: HPOStudySpec) -> str | None:
-        """Name the newest study of that name in the same namespace."""
-        if spec.warm_start is None:
+        """Name the newest study of that name in the same namespace. Raises UserError where there is none."""
+        if spec.warm_start is None or self._has_begun(key):
             return None
-        prefix = f"{key.partition('/')[0]}/{spec.warm_start.study}/"
+        namespace = key.partition("/")[0]
+        prefix = f"{namespace}/{spec.warm_start.study}/"
         found = [s for s in self.storage.get_all_studies() if s.study_name.startswith(prefix) and s.study_name != key]
-        return max(found, key=lambda s: s._study_id).study_name if found else None
+        if not found:
+            raise UserError(
+                f"warmStart.study: no study {spec.warm_start.study} of namespace {namespace} is known: "
+                "name one that has begun, or leave warmStart out"
+            )
+        return max(found, key=lambda s: s._study_id).study_name
+
+    def _has_begun(self, key: str) -> bool:
+        """Whether all is taken over already: the earlier study may be gone by now."""
+        try:
+            study_id = self.storage.get_study_id_from_name(key)
+        except KeyError:
+            return False
+        return warm.FIRST in self.storage.get_study_user_attrs(study_id)
+
+
+def _changed(old: HPOStudySpec, new: HPOStudySpec) -> set[str]:
+    """Top-level fields that differ, as they are named in YAML. Defaults count: both have been filled in."""
+    fields = type(old).model_fields.items()
+    return {info.alias or name for name, info in fields if getattr(old, name) != getattr(new, name)}
