@@ -131,6 +131,21 @@ def test_suspension_reaches_the_runs_and_is_taken_back():
     assert sorted(world.tells) == [0, 1, 2, 3]
 
 
+def test_suspension_does_not_wait_for_a_service_that_is_away_and_resumption_does():
+    world = World(make_study())
+    world.step(), world.step()
+    world.is_away = True
+    for want in (True, False):
+        spec = world.study.spec.model_copy(update={"suspend": want})
+        world.study = world.study.model_copy(update={"spec": spec})
+        world.step()
+        assert [run["spec"].get("suspend", False) for run in world.runs.values()] == [True, True]
+    assert world.step().suspend == ()
+    world.is_away = False
+    world.step()
+    assert [run["spec"]["suspend"] for run in world.runs.values()] == [False, False]
+
+
 def test_a_budget_that_is_used_up_saves_and_ends_what_runs():
     world = World(make_study(budget={"trials": 4, "parallel": 2, "seconds": 100}))
     world.step(), world.step()

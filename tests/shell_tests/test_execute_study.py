@@ -108,6 +108,15 @@ def test_a_service_that_goes_away_in_the_middle_aborts_the_rest_and_is_said():
     assert place.service.world.tells == [0] and place.condition(names.READY)["status"] == "True"
 
 
+def test_what_the_service_will_not_be_told_is_said_too_and_is_no_crash_loop():
+    place = Place()
+    place.service.failures = [None, StudyDeclinedError(StudyKey(*KEY[:2], UID), 404, "no such trial")]
+    assert place.step() == 5.0 and place.service.calls == ["open", "ask 0"]
+    message = place.condition(names.RECONCILING)["message"]
+    assert "study team/search: the study service refuses: 404: no such trial" in message
+    assert place.step() == 0.0 and sorted(place.service.world.open) == [0, 1]
+
+
 def test_what_the_service_declines_is_said_in_its_words():
     place = Place()
     place.service.failures = [StudyDeclinedError(StudyKey(*KEY[:2], UID), 409, "spec.seed cannot change")] * 2

@@ -58,7 +58,9 @@ def reconcile_study(study: HPOStudy, runs: list[TrialRun], service: Answer | Non
         phase = status_of(study).phase or names.PHASE_PENDING
         message = f"the study service is away: {service.reason}; runs go on, and nothing is lost"
         plan = enter(study, "starting", names.REASON_SERVICE_AWAY, message, now, phase=phase)
-        return plan.with_(requeue_after=AWAY_RETRY_SECONDS)
+        awake = [run for run in runs if not (run.is_over or run.is_terminating or run.is_suspended)]
+        pausing = tuple((run, True) for run in awake if study.spec.suspend)  # GPUs are given back all the same
+        return plan.with_(suspend=pausing, requeue_after=AWAY_RETRY_SECONDS)
     return _with_service(study, runs, service, now)
 
 

@@ -64,7 +64,10 @@ async def _step(
         plan = reconcile_study(study, runs, await _opened(service, study), now)
     try:
         return await execute(cluster, service, study, plan, now)
-    except StudiesAwayError as error:  # the rest of the plan was for a service that answers
+    except (StudiesAwayError, StudyDeclinedError) as error:  # the rest of the plan was for a service that follows
+        log.warning(
+            "study %s/%s: the rest of the pass is left: %s", study.metadata.namespace, study.metadata.name, error
+        )
         return await execute(cluster, service, study, reconcile_study(study, runs, Away(str(error)), now), now)
 
 
