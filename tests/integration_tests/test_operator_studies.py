@@ -137,6 +137,14 @@ def test_a_bad_space_is_refused_at_once_or_reported_within_5_seconds(studies: St
     assert studies.runs() == {} and studies.condition(names.STALLED)["status"] == "True"
 
 
+def test_a_study_to_start_from_that_is_not_there_is_reported_and_waited_for(studies: Studies) -> None:
+    studies.create(warmStart={"study": "before"})
+    wait_for(lambda: studies.condition(names.SPEC_VALID).get("status") == "False", "the verdict")
+    message = studies.condition(names.SPEC_VALID)["message"]
+    assert message.startswith("the study service refuses it: ") and "before" in message
+    assert studies.runs() == {} and studies.condition(names.FINISHED)["status"] == "False"
+
+
 def test_a_deleted_child_is_told_failed_and_the_study_goes_on(
     service: StudyService, studies: Studies, kubelet: Kubelet
 ) -> None:
@@ -155,14 +163,16 @@ def test_a_deleted_child_is_told_failed_and_the_study_goes_on(
 def test_suspended_and_resumed_a_study_loses_nothing(service: StudyService, studies: Studies, kubelet: Kubelet) -> None:
     studies.create(budget={"trials": 2, "parallel": 2}, engine={"optuna": {"pruner": {"none": {}}}})
     kubelet.play(lambda: len(studies.status().get("runs") or ()) == 2, "both runs")
-    studies.patch(suspend=True)
+    with pytest.raises(AssertionError, match="seed is fixed"):  # a search cannot honour it midway
+        studies.patch(seed=5)
+    studies.patch(suspend=True, budget={"trials": 3})
     kubelet.play(lambda: studies.condition(names.SUSPENDED).get("status") == "True", "suspended")
     assert all(run["spec"]["suspend"] for run in studies.runs().values())
     assert {trial.state.name for trial in stored(service, studies)} == {"RUNNING"}
     studies.patch(suspend=False)
     kubelet.play(lambda: is_over(studies), "the study")
     trials = stored(service, studies)
-    assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE"]
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
     assert all(len(trial.intermediate_values) == EVALUATIONS for trial in trials)
 
 
