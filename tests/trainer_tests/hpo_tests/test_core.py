@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
-from headway.hpo.core import StudyCore, UnknownTrialError
+from headway.hpo.core import StaleStudyError, StudyCore, UnknownTrialError
 from headway_api.search_space import fingerprint
 from optuna.trial import TrialState
 from trainer_tests.hpo_tests.conftest import EPOCHS, HIDDEN, KEY, RATE, finish, memory, point, study
@@ -152,6 +152,27 @@ def test_repeated_and_late_evaluations_change_nothing() -> None:
     core.report(0, 0, [point(1, 0.1), point(2, 0.2)])
     core.report(0, 0, [point(1, 0.9), point(2, 0.9), point(3, 0.3)])
     assert storage.get_all_trials(0)[0].intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3}
+
+
+def test_after_a_write_that_failed_nobody_goes_on_with_this_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waited for the lock meanwhile would write behind the back of the next core."""
+    storage, spec = memory(), study()
+    core = StudyCore(storage, KEY, spec)
+    values = core.ask(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "set_trial_user_attr", _gone)
+        with pytest.raises(ConnectionError):
+            core.report(0, 0, [point(1)])
+    assert core.is_stale
+    for call in (lambda: core.ask(0), lambda: core.ask(1), core.snapshot, lambda: core.tell(0, "failed", 0)):
+        with pytest.raises(StaleStudyError):
+            call()
+    assert len(storage.get_all_trials(0)) == 1
+    assert StudyCore(storage, KEY, spec).ask(0) == values
+
+
+def _gone(*_: object) -> None:
+    raise ConnectionError("the database is away")
 
 
 # --- dying between two writes -----------------------------------------------------------------------------------

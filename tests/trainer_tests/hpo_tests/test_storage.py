@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import shutil
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,42 +10,15 @@ from headway.errors import UserError
 from headway.hpo.core import StudyCore
 from headway.hpo.storage import open_storage
 from trainer_tests.hpo_tests.conftest import EPOCHS, HIDDEN, KEY, RATE, finish, memory, study
-from trainer_tests.waiting import wait_for
-
-
-def postgres_program(name: str) -> str | None:
-    """Return one of PostgreSQL's programs, also where Debian hides them."""
-    found = [shutil.which(name), *map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))]
-    return next((program for program in found if program), None)
+from trainer_tests.hpo_tests.databases import Postgres
 
 
 @pytest.fixture
 def postgres(tmp_path: Path) -> Iterator[str]:
-    """A PostgreSQL of this test's own, on a socket in its folder; its URL."""
-    initdb, server = postgres_program("initdb"), postgres_program("postgres")
-    if initdb is None or server is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("PostgreSQL is not installed: apt-get install postgresql")
-        pytest.skip("PostgreSQL is not installed")
-    user: dict[str, object] = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
-    folder = tmp_path / "pg"
-    folder.mkdir()
-    if user:
-        for parent in (folder, *list(folder.parents)[:3]):
-            parent.chmod(0o755)
-        shutil.chown(folder, "nobody", "nogroup")
-    data, name = folder / "data", "nobody" if user else getpass.getuser()
-    subprocess.run(
-        [initdb, "-D", data, "-A", "trust", "-U", name], check=True, stdout=subprocess.DEVNULL, cwd="/", **user
-    )  # type: ignore[call-overload]
-    options = ["-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
-    process = subprocess.Popen([server, *options], stderr=subprocess.DEVNULL, cwd="/", **user)  # type: ignore[call-overload]
-    try:
-        wait_for(lambda: (folder / ".s.PGSQL.5432").exists())
-        yield f"postgresql://{name}@/postgres?host={folder}"
-    finally:
-        process.send_signal(signal.SIGINT)  # it does not wait for who is connected
-        process.wait(20)
+    """The URL of a PostgreSQL of this test's own."""
+    server = Postgres(tmp_path / "pg")
+    yield server.url
+    server.stop()
 
 
 def test_sqlite_survives_the_process_that_wrote_it(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ two writes leaves a trial that the next call goes on with: nothing is lost, noth
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -18,11 +19,13 @@ from headway_api.hpo_study import HPOStudySpec, Objective
 from headway_api.progress import EvaluationPoint
 from headway_api.search_space import fingerprint, grid, points
 from headway_api.study_wire import Outcome, StudySnapshot
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from headway.hpo import records, warm
+from headway.hpo.mirror import Mirror
 from headway.hpo.pruners import evaluations_per_run, make_pruner
 from headway.hpo.samplers import make_sampler, trial_seed
 from headway.hpo.snapshot import snapshot
@@ -36,6 +39,10 @@ class UnknownTrialError(KeyError):
     """A trial of that number was never asked for."""
 
 
+class StaleStudyError(StorageInternalError):
+    """A write of this core has failed: another core of the study has to be opened."""
+
+
 class StudyCore:
     """One study. All methods may be called from several threads; one process at a time may hold a study."""
 
@@ -43,17 +50,34 @@ class StudyCore:
         """Make the study, or open it. `key` is its name in the storage, `warm_from` that of the study to learn from."""
         self.spec = spec
         self._lock = threading.RLock()
-        self._storage = storage
         self._key, self._pruner = key, make_pruner(spec)
         directions = [_direction(objective) for objective in spec.objectives]
         optuna.create_study(storage=storage, study_name=key, directions=directions, load_if_exists=True)
-        self._id = storage.get_study_id_from_name(key)
+        study_id = storage.get_study_id_from_name(key)
         if spec.warm_start is not None and warm_from is not None:
-            warm.start(storage, self._id, storage.get_study_id_from_name(warm_from), spec)
+            warm.start(storage, study_id, storage.get_study_id_from_name(warm_from), spec)
+        self._storage = Mirror(storage, study_id)
+        self._id = self._storage.study_id
+        self._ids = {number: trial._trial_id for number, trial in records.numbered(self._trials())}
+        self._tried: dict[int, str] = {}  # fingerprints of decided values by number
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a write has failed: then open the study anew, from the storage."""
+        return self._storage.is_stale
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the study. Once a write has failed nobody may: who was waiting would write behind the back of the core
+        that has been opened since."""
+        with self._lock:
+            if self.is_stale:
+                raise StaleStudyError("a write has failed: the study is opened anew")
+            yield
 
     def ask(self, number: int) -> dict[str, Any]:
         """Return the point that is trial `number`, values by path; the same again for the same number."""
-        with self._lock:
+        with self._held():
             trial = self._find(number) or self._make(number)
             values = records.values_of(trial)
             if values is None:
@@ -68,7 +92,7 @@ class StudyCore:
 
         Raises UnknownTrialError, IndexError for a seed that there is not.
         """
-        with self._lock:
+        with self._held():
             trial = self._need(number)
             if not 0 <= seed_index < self.spec.seeds_per_trial:
                 raise IndexError(f"seed {seed_index}: the trial has {self.spec.seeds_per_trial}")
@@ -92,7 +116,7 @@ class StudyCore:
 
         Raises UnknownTrialError.
         """
-        with self._lock:
+        with self._held():
             trial = self._need(number)
             if trial.state.is_finished():
                 return
@@ -108,17 +132,17 @@ class StudyCore:
 
     def snapshot(self) -> StudySnapshot:
         """Return the study as the storage has it."""
-        with self._lock:
+        with self._held():
             return snapshot(self.spec, self._trials())
 
     def values_of(self, number: int) -> list[float]:
         """Return what the trial was told with; nothing while it runs, or if it has failed."""
-        with self._lock:
+        with self._held():
             return list(self._need(number).values or [])
 
     def first_asked(self) -> float | None:
         """When the first trial was asked for, in seconds since 1970."""
-        with self._lock:
+        with self._held():
             began = [trial.datetime_start for _, trial in records.numbered(self._trials()) if trial.datetime_start]
             return min(began).timestamp() if began else None
 
@@ -135,7 +159,7 @@ class StudyCore:
         return self._storage.get_all_trials(self._id, deepcopy=False)
 
     def _find(self, number: int) -> FrozenTrial | None:
-        return next((trial for n, trial in records.numbered(self._trials()) if n == number), None)
+        return self._storage.get_trial(self._ids[number]) if number in self._ids else None
 
     def _need(self, number: int) -> FrozenTrial:
         trial = self._find(number)
@@ -147,17 +171,14 @@ class StudyCore:
         """Make the trial, with its number, in one transaction."""
         template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={records.NUMBER: number})
         template.datetime_start = datetime.now()
-        return self._storage.get_trial(self._storage.create_new_trial(self._id, template_trial=template))
+        self._ids[number] = self._storage.create_new_trial(self._id, template_trial=template)
+        return self._storage.get_trial(self._ids[number])
 
     # --- choosing -----------------------------------------------------------------------------------------------
     def _decide(self, trial: FrozenTrial, number: int) -> dict[str, Any]:
         """Choose the trial's values: none that another trial has, as long as there are others."""
         first = warm.first_points(self._storage, self._id)
-        tried = {
-            fingerprint(values)
-            for other, found in records.numbered(self._trials())
-            if other != number and (values := records.values_of(found)) is not None
-        }
+        tried = self._fingerprints()
         if number < len(first) and fingerprint(first[number]) not in tried:
             return first[number]
         values: dict[str, Any] = {}
@@ -169,6 +190,13 @@ class StudyCore:
             return values
         left = [point for point in grid(self.spec.parameters) if fingerprint(point) not in tried]
         return left[trial_seed(self.spec, number) % len(left)] if left else values
+
+    def _fingerprints(self) -> set[str]:
+        """What the decided values of all trials are known by; what is decided never changes."""
+        for number, trial_id in self._ids.items():
+            if number not in self._tried and (values := records.values_of(self._storage.get_trial(trial_id))):
+                self._tried[number] = fingerprint(values)
+        return set(self._tried.values())
 
     def _sample(self, trial: FrozenTrial, number: int, attempt: int) -> dict[str, Any]:
         """Ask the sampler, as Optuna's own trials do: what it models together first, each other parameter alone."""
@@ -222,7 +250,7 @@ class StudyCore:
     def _is_to_stop(self, trial: FrozenTrial) -> bool:
         if len(self.spec.objectives) > 1 or not trial.intermediate_values:
             return False
-        return self._pruner.prune(self._opened(), trial)
+        return bool(self._pruner.prune(self._opened(), trial))  # some answer with NumPy's
 
     def _values(self, trial: FrozenTrial) -> list[float] | None:
         """The objectives, where every seed has them."""

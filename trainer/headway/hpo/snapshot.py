@@ -45,16 +45,22 @@ def best_trials(spec: HPOStudySpec, ours: dict[int, FrozenTrial]) -> list[BestTr
     }
     signs = np.array([1.0 if o.direction == "maximize" else -1.0 for o in spec.objectives])
     scores = {number: signs * np.array(trial.values) for number, trial in complete.items()}
-    front = [
-        number for number, score in scores.items() if not any(_dominates(other, score) for other in scores.values())
-    ]
+    if not scores:
+        return []
     if len(spec.objectives) == 1:
-        front = front[:1]  # of equal ones the earliest
+        front = [max(scores, key=lambda number: (scores[number][0], -number))]  # of equal ones the earliest
+    else:
+        front = _undominated(scores)
     return [_best(spec, number, complete[number]) for number in front[:MOST_BEST]]
 
 
-def _dominates(left: np.ndarray, right: np.ndarray) -> bool:
-    return bool((left >= right).all() and (left > right).any())
+def _undominated(scores: dict[int, np.ndarray]) -> list[int]:
+    everything = np.array(list(scores.values()))  # [T, objectives]
+
+    def is_dominated(score: np.ndarray) -> bool:
+        return bool(((everything >= score).all(axis=1) & (everything > score).any(axis=1)).any())
+
+    return [number for number, score in scores.items() if not is_dominated(score)]
 
 
 def _best(spec: HPOStudySpec, number: int, trial: FrozenTrial) -> BestTrial:

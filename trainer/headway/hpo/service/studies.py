@@ -37,7 +37,7 @@ class Studies:
         Raises FixedFieldError for a change of the rest, UserError for a beginning that cannot be made.
         """
         with self._lock:
-            core = self._cores.get(key) or self._from_storage(key)
+            core = self._held(key) or self._from_storage(key)
             if core is None:
                 core = StudyCore(self.storage, key, spec, self._warm_from(key, spec))
             if fixed := _changed(core.spec, spec) - MUTABLE_STUDY_FIELDS:
@@ -53,11 +53,15 @@ class Studies:
     def get(self, key: str) -> StudyCore:
         """Return a study that was opened, by this process or one before it. Raises UnknownStudyError."""
         with self._lock:
-            core = self._cores.get(key) or self._from_storage(key)
+            core = self._held(key) or self._from_storage(key)
             if core is None:
                 raise UnknownStudyError(key)
             self._cores[key] = core
             return core
+
+    def _held(self, key: str) -> StudyCore | None:
+        core = self._cores.get(key)
+        return None if core is None or core.is_stale else core
 
     def _from_storage(self, key: str) -> StudyCore | None:
         try:

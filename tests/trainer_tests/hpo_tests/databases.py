@@ -1,0 +1,68 @@
+"""A PostgreSQL of a test's own, which can be killed and started again."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trainer_tests.waiting import wait_for
+
+
+def program(name: str) -> str | None:
+    """Return one of PostgreSQL's programs, also where Debian hides them."""
+    found = [shutil.which(name), *map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))]
+    return next((program for program in found if program), None)
+
+
+class Postgres:
+    """A server on a socket in `folder`. Root may not run it: then it is nobody's."""
+
+    def __init__(self, folder: Path) -> None:
+        initdb, server = program("initdb"), program("postgres")
+        if initdb is None or server is None:
+            if os.environ.get("CI") == "true":
+                pytest.fail("PostgreSQL is not installed: apt-get install postgresql")
+            pytest.skip("PostgreSQL is not installed")
+        self._user: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
+        self._folder = folder
+        folder.mkdir()
+        if self._user:
+            for parent in (folder, *list(folder.parents)[:3]):
+                parent.chmod(0o755)
+            shutil.chown(folder, "nobody", "nogroup")
+        name = "nobody" if self._user else getpass.getuser()
+        command = [initdb, "-D", folder / "data", "-A", "trust", "-U", name]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **self._user)
+        self._command = [server, "-D", folder / "data", "-k", folder, "-c", "listen_addresses="]
+        self.url = f"postgresql://{name}@/postgres?host={folder}"
+        self.start()
+
+    def start(self) -> None:
+        """Start, or start again after a kill; again where the last one's children still hold its shared memory."""
+        (self._folder / ".s.PGSQL.5432").unlink(missing_ok=True)
+        self._launch()
+        wait_for(self._is_up)
+
+    def _launch(self) -> None:
+        self.process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL, cwd="/", **self._user)
+
+    def _is_up(self) -> bool:
+        if self.process.poll() is not None:
+            self._launch()
+        return (self._folder / ".s.PGSQL.5432").exists()
+
+    def kill(self) -> None:
+        """End it as a power cut would: without a word to anybody, nothing flushed but what was committed."""
+        self.process.send_signal(signal.SIGQUIT)  # "immediate": the children go too, which SIGKILL would leave
+        self.process.wait(20)
+
+    def stop(self) -> None:
+        """End it for good."""
+        self.process.send_signal(signal.SIGINT)  # it does not wait for who is connected
+        self.process.wait(20)
