@@ -157,6 +157,16 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     env.add_argument("--seconds", metavar="S", type=float, default=5.0, help="for each measurement (default: 5)")
     env.add_argument("--json", action="store_true", help="one JSON object a line, as off a terminal, not a table")
     env.set_defaults(command=_bench_env)
+    study = subjects.add_parser("study", help="trials a second of a study, by way and storage")
+    study.description = (
+        "Ask, report once, tell: the study service with and without TLS and token, beside Optuna's ways."
+    )
+    study.add_argument("--trials", metavar="N", type=int, default=200, help="of each measurement (default: 200)")
+    study.add_argument("--workers", metavar="N", type=int, nargs="+", default=[1, 4, 8], help="default: 1 4 8")
+    study.add_argument("--repeats", metavar="N", type=int, default=3, help="medians are printed (default: 3)")
+    study.add_argument("--postgresql", metavar="URL", help="a database that may be written to (default: SQLite alone)")
+    study.add_argument("--json", action="store_true", help="one JSON object a line, as off a terminal, not a table")
+    study.set_defaults(command=_bench_study)
 
 
 def _add_worker(parser: argparse.ArgumentParser) -> None:
@@ -232,6 +242,13 @@ def _bench_env(options: argparse.Namespace) -> int:
     from headway.commands.bench import bench_env
 
     return bench_env(options, console)
+
+
+def _bench_study(options: argparse.Namespace) -> int:
+    console = _console()
+    from headway.commands.bench_study import bench_study
+
+    return bench_study(options, console)
 
 
 def _worker(options: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""How many trials a second a study takes, through the service and beside Optuna's own ways."""
