@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from headway.hpo.core import StudyCore
-from headway.hpo.storage import open_storage
+from headway.hpo.service.serve import wait_for_storage
 from headway_api import names
 from headway_api.study_wire import EvaluationPoint
 from trainer_tests.hpo_tests.conftest import point, study
@@ -160,7 +160,7 @@ def test_killed_again_and_again_it_loses_and_doubles_nothing(tmp_path: Path, dat
                 wait_for(lambda: service.call("GET", "")[0] in (200, 503) or not any(w.is_alive() for w in workers))
             kills += 1
         assert kills >= 1
-        core = StudyCore(open_storage(url), KEY, spec)
+        core = StudyCore(wait_for_storage(url), KEY, spec)
         snapshot = core.snapshot()
         assert {int(number): outcome for number, outcome in snapshot.finished.items()} == told
         assert len(told) == trials and snapshot.running == []
