@@ -58,12 +58,13 @@ def measure(arm: str, seed: int, study: Path, levels: int) -> dict[str, Any]:
     run = document(arm, seed, study)
     (folder / "run.yaml").write_text(yaml.safe_dump(run))
     headway("run", str(folder / "run.yaml"), "--out", str(folder / "out"), "--plain")
-    scores = json.loads(headway("eval", str(folder / "out"), "--levels", str(levels), "--baselines", "none", "--json"))
+    answer = headway("eval", str(folder / "out"), "--levels", str(levels), "--baselines", "none", "--json")
+    scores = json.loads(answer)["scores"]["policy"]
     train = run["spec"]["train"]
     return {
-        "name": "study_tuned", "value": scores["policy"]["success_rate"], "unit": "share of test levels",
+        "name": "study_tuned", "value": scores["success"]["rate"], "unit": "share of test levels",
         "params": {"arm": arm, "seed": seed, "levels": levels, "steps": train["totalSteps"]},
-        "collisions": scores["policy"]["collision_rate"], "algo": train["algo"], "network": train["network"],
+        "collisions": scores["collision"]["rate"], "algo": train["algo"], "network": train["network"],
         **kept.machine(), "revision": kept.revision(),
     }  # fmt: skip
 

@@ -1,0 +1,120 @@
+"""Studies on a real cluster: exactly as many trials as asked for, whoever is killed."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+
+import kindnodes
+import pytest
+import studies
+import yaml
+from harness import SYSTEM, Team, wait_until
+from headway_api import names
+
+STEPS = 72_000  # half a minute of two busy cores
+
+
+def test_a_study_has_exactly_its_trials_and_its_best_run_trains(team):
+    trials = studies.trials_wanted(6)
+    name = team.apply(studies.study("search", trials, 4, STEPS, trialHistoryLimit=3))
+    seen = wait_until("four trials at a time", lambda: len(studies.children(team, name)) >= min(4, trials), 120)
+    assert all(run["metadata"]["ownerReferences"][0]["kind"] == names.HPO_STUDY for run in seen)
+
+    status = studies.await_finished(team, name, 120 + 60 * trials)
+    counts = status["trials"]
+    assert counts["complete"] + counts["pruned"] + counts["failed"] == trials
+    assert (counts.get("failed", 0), counts.get("running", 0)) == (0, 0)
+    if trials >= 24:
+        assert counts["pruned"] * 3 >= trials, counts
+    assert studies.is_true(team, name, names.SUCCEEDED)
+    best = status["best"][0]
+    assert 0.0 < best["values"]["successRate"] <= 1.0 and "train.algo.ppo.learningRate" in best["parameters"]
+    columns = team.kubectl("get", "hpostudy", name).splitlines()[1].split()
+    assert f"{trials}/{trials}" in columns and "Succeeded" in columns
+    # Finished runs beyond the history are gone; the storage has them all.
+    wait_until("three runs left", lambda: len(studies.children(team, name)) == 3, 60)
+
+    config_map = team.kubectl("get", "configmap", f"{name}-best", "-o", "json")
+    run = yaml.safe_load(json.loads(config_map)["data"]["trainingrun.yaml"])
+    run["spec"]["train"] |= {"totalSteps": 4096}
+    team.await_condition(team.apply(run), "Succeeded", 180)
+    print(json.dumps({"name": "study_on_kind", "trials": trials, "counts": counts, "best": best}))
+
+
+def test_a_deleted_study_takes_its_runs_along(team):
+    name = team.apply(studies.study("gone", 4, 2, 10**8))
+    wait_until("its runs", lambda: len(studies.children(team, name)) == 2, 90)
+    team.kubectl("delete", "hpostudy", name)
+    wait_until("no run left", lambda: studies.children(team, name) == [], 60)
+
+
+def test_a_space_that_leads_nowhere_is_reported_within_five_seconds(team):
+    parameters = [{"path": "train.algo.sac.learningRate", "float": {"low": 0.1, "high": 0.2}}]
+    name = team.apply(studies.study("nowhere", 2, 1, 4096, parameters=parameters))
+    wait_until("SpecValid False", lambda: _condition(team, name, names.SPEC_VALID).get("status") == "False", 5)
+    assert "parameters[0]" in _condition(team, name, names.SPEC_VALID)["message"]
+
+
+def _condition(team: Team, name: str, kind: str) -> dict:
+    found = studies.status(team, name).get("conditions", [])
+    return next((condition for condition in found if condition["type"] == kind), {})
+
+
+@pytest.mark.kind
+@pytest.mark.disruptive
+def test_whoever_is_killed_every_trial_counts_once(team):
+    """Every few seconds SIGKILL to a trial, to the study service or to the operator's leader."""
+    trials, chance = studies.trials_wanted(6), random.Random(7)
+    document = studies.study("chaos", trials, 4, 24_000, trialHistoryLimit=10_000)
+    document["spec"]["engine"]["optuna"]["pruner"] = {"none": {}}
+    document["spec"]["runTemplate"]["failurePolicy"] = {"maxRestarts": 100, "backoffSeconds": 1}
+    name = team.apply(document)
+    wait_until("its runs", lambda: studies.children(team, name), 120)
+    kills: dict[str, int] = {"trial": 0, "service": 0, "operator": 0}
+    deadline = time.monotonic() + 300 + 60 * trials
+    while not studies.is_true(team, name, names.FINISHED):
+        assert time.monotonic() < deadline, studies.status(team, name)
+        time.sleep(4 + 6 * chance.random())
+        victim = chance.choice(["trial", "trial", "service", "operator"])
+        kills[victim] += _kill(team, name, victim, chance)
+    counts = studies.status(team, name)["trials"]
+    assert counts == {"total": trials, "running": 0, "complete": trials, "pruned": 0, "failed": 0}, (counts, kills)
+    assert sum(kills.values()) >= 2, kills
+    runs = studies.children(team, name)
+    assert sorted(run["metadata"]["labels"][names.LABEL_TRIAL] for run in runs) == sorted(map(str, range(trials)))
+    restarted = [run for run in runs if run["status"]["attempt"] > 1]
+    for run in restarted:
+        _assert_resumed(team, run["metadata"]["name"])
+    print(json.dumps({"name": "study_chaos_on_kind", "trials": trials, "kills": kills, "restarted": len(restarted)}))
+
+
+def _kill(team: Team, name: str, victim: str, chance: random.Random) -> int:
+    """SIGKILL one container's first process; returns how many were there to be killed."""
+    core = team.cluster.core
+    if victim == "trial":
+        selector = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+        pods = core.list_namespaced_pod(team.namespace, label_selector=selector).items
+    else:
+        component = {"service": "studies", "operator": "operator"}[victim]
+        pods = core.list_namespaced_pod(SYSTEM, label_selector=f"app.kubernetes.io/component={component}").items
+    running = [pod for pod in pods if pod.status.container_statuses and pod.status.container_statuses[0].state.running]
+    if not running:
+        return 0
+    try:
+        kindnodes.signal(chance.choice(running), "KILL")
+    except AssertionError:  # it has ended meanwhile
+        return 0
+    return 1
+
+
+def _assert_resumed(team: Team, name: str) -> None:
+    """Every later attempt's first checkpoint goes on from the newest that was whole before it, and none is skipped."""
+    manifests = team.checkpoints(name)
+    by_folder = {f"step-{m['step']:09d}.a{m['attempt']}": m for m in manifests}
+    for manifest in manifests:
+        parent = manifest.get("parent")
+        assert not parent or parent not in by_folder or by_folder[parent]["step"] < manifest["step"], (name, manifest)
+    steps = [line["step"] for line in team.metrics(name)]
+    assert steps == sorted(set(steps)), f"{name}: a step was recorded twice"
