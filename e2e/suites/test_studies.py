@@ -19,8 +19,9 @@ STEPS = 72_000  # half a minute of two busy cores
 def test_a_study_has_exactly_its_trials_and_its_best_run_trains(team):
     trials = studies.trials_wanted(6)
     name = team.apply(studies.study("search", trials, 4, STEPS, trialHistoryLimit=3))
-    seen = wait_until("four trials at a time", lambda: len(studies.children(team, name)) >= min(4, trials), 120)
-    assert all(run["metadata"]["ownerReferences"][0]["kind"] == names.HPO_STUDY for run in seen)
+    wait_until("four trials at a time", lambda: len(studies.children(team, name)) >= min(4, trials), 120)
+    owners = [run["metadata"]["ownerReferences"] for run in studies.children(team, name)]
+    assert all(owner["kind"] == names.HPO_STUDY and owner["controller"] for (owner,) in owners)
 
     status = studies.await_finished(team, name, 120 + 60 * trials)
     counts = status["trials"]

@@ -104,6 +104,17 @@ def test_only_what_is_told_is_deleted_and_the_newest_stay():
     assert "search-0" not in world.runs and "search-1" in world.runs
 
 
+def test_the_history_is_as_short_as_it_is_asked_to_be_when_the_study_is_finished():
+    world = World(make_study(trialHistoryLimit=1))
+    for _ in range(40):
+        world.step()
+        for name in world.active():
+            world.end(name)
+        if world.study.status.is_true(names.FINISHED):
+            break
+    assert world.study.status.is_true(names.FINISHED) and len(world.runs) == 1
+
+
 def test_a_service_that_is_away_is_a_reason_and_loses_nothing():
     world = World(make_study())
     world.step(), world.step()

@@ -69,9 +69,9 @@ def _with_service(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, no
     plan = _Trials(study, runs, ending).plan(seen)
     is_quiet = not seen.running
     if is_quiet and (ending or seen.trials.finished >= study.spec.budget.trials):
-        left = [run for run in runs if not run.is_over and not run.is_terminating]
-        if left:  # first: nobody looks at a study that is Finished
-            return StudyPlan(delete=_deletions(left), requeue_after=0.0)
+        left = _deletions([run for run in runs if not run.is_over and not run.is_terminating])
+        if surplus := tuple(dict.fromkeys(left + _beyond_history(study, runs, seen))):
+            return StudyPlan(delete=surplus, requeue_after=0.0)  # first: nobody looks at a study that is Finished
         return _finish(study, runs, seen, ending, now)
     if not ending and not study.spec.suspend:
         plan = plan.with_(ask=_missing(study, seen, plan.tell))
