@@ -163,5 +163,6 @@ def _summarise(console: Console, options: Options, engine: object, out: Path) ->
         rows.append(("train it", shlex.join([typed("headway"), "run", str(out / "best.yaml")])))
     if not engine.is_finished:
         rows.append(("go on", options.command()))
-    rows.append(("trials", str(out / "study.db")))
+    url = f"sqlite:///{(out / 'study.db').resolve()}"
+    rows.append(("look", shlex.join([typed("headway"), "studies", "dashboard", "--storage", url])))
     console.print(places(*rows))
