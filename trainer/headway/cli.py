@@ -119,7 +119,11 @@ def _add_studies(parser: argparse.ArgumentParser) -> None:
     dashboard = roles.add_parser("dashboard", help="optuna-dashboard over a storage, for looking only")
     dashboard.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8080", help="default: 127.0.0.1:8080")
     dashboard.set_defaults(command=_studies_dashboard)
-    for role in (serve, dashboard):
+    picture = roles.add_parser("plot", help="a study as one picture: history, importance, parameters, rungs")
+    picture.add_argument("--study", metavar="NAME", help="its name in the storage (default: the only one)")
+    picture.add_argument("--picture", metavar="FILE", type=Path, default=Path("study.png"), help="default: study.png")
+    picture.set_defaults(command=_studies_plot)
+    for role in (serve, dashboard, picture):
         role.add_argument(
             "--storage", metavar="URL", help="sqlite:///FILE or PostgreSQL's (default: $HEADWAY_STUDIES_STORAGE)"
         )
@@ -222,6 +226,12 @@ def _studies_serve(options: argparse.Namespace) -> int:
     from headway.commands.studies import serve
 
     return serve(options)
+
+
+def _studies_plot(options: argparse.Namespace) -> int:
+    from headway.commands.studies import picture
+
+    return picture(options)
 
 
 def _studies_dashboard(options: argparse.Namespace) -> int:

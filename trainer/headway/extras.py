@@ -11,7 +11,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "trainer": ("torch", "numpy", "numba", "safetensors", "gymnasium", "PIL", "rich", "tensorboard"),
     "gym": ("Box2D", "gymnasium_robotics", "mujoco", "highway_env", "minigrid", "irsim"),
     "cuda": ("numba_cuda",),
-    "hpo": ("optuna", "cmaes", "scipy", "sqlalchemy", "psycopg", "aiohttp", "grpc", "optuna_dashboard"),
+    "hpo": ("optuna", "cmaes", "scipy", "sqlalchemy", "psycopg", "aiohttp", "grpc", "optuna_dashboard", "matplotlib"),
     "operator": ("kopf", "kubernetes", "aiohttp", "prometheus_client", "cryptography"),
 }
 

@@ -1,4 +1,4 @@
-"""`headway studies serve` and `headway studies dashboard`: what the chart's Deployment runs."""
+"""`headway studies`: what the chart's Deployment runs, and pictures of what it holds."""
 
 from __future__ import annotations
 
@@ -50,6 +50,29 @@ def dashboard(options: argparse.Namespace) -> int:
     print(f"the dashboard is at http://{Address(where.host, server.server_port)}/", file=sys.stderr, flush=True)
     with server:
         server.serve_forever()
+    return 0
+
+
+def picture(options: argparse.Namespace) -> int:
+    """Draw a study of a storage."""
+    _prepare()
+    import optuna
+
+    from headway.hpo.plots import plot
+    from headway.hpo.storage import open_storage
+
+    storage = open_storage(_url(options.storage))
+    names = [study.study_name for study in storage.get_all_studies()]
+    name = options.study or (names[0] if len(names) == 1 else "")
+    if name not in names:
+        raise UserError(f"--study: found {name!r}: give one of {', '.join(names[:20]) or '(the storage has none)'}")
+    if options.picture.suffix not in (".png", ".svg"):
+        raise UserError(f"--picture: found {str(options.picture)!r}: give a .png or .svg file")
+    try:
+        plot(optuna.load_study(study_name=name, storage=storage), options.picture, name, "first objective")
+    except OSError as error:
+        raise UserError(f"--picture: {error.strerror}: {options.picture}") from None
+    print(f"picture: {options.picture}")
     return 0
 
 

@@ -26,6 +26,7 @@ from headway.local.interrupts import Interrupts
 from headway.local.summary import places
 from headway.units import typed
 
+PICTURE = "study.png"
 LOCAL = "local"  # stands for the namespace and the UID that a study has on a cluster
 
 
@@ -61,17 +62,18 @@ def study(options: Options, console: Console) -> int:
     from headway.hpo.core import StudyCore
     from headway.hpo.local.engine import TICK_S, Engine
     from headway.hpo.local.screen import StudyScreen
+    from headway.hpo.plots import plot
     from headway.hpo.storage import open_storage
 
+    metric = given.spec.objectives[0].metric
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # our tests hold what we use
     out = options.out or Path("runs") / given.metadata.name
     lock = Folder(out).claim()
     refuse_another(out, given)
     share_threads(given.spec.budget.parallel)
-    core = StudyCore(
-        open_storage(f"sqlite:///{(out / 'study.db').resolve()}"), f"{LOCAL}/{given.metadata.name}", given.spec
-    )
+    storage, key = open_storage(f"sqlite:///{(out / 'study.db').resolve()}"), f"{LOCAL}/{given.metadata.name}"
+    core = StudyCore(storage, key, given.spec)
     engine = Engine(given, core, out)
     _greet(console, given, out, engine.snapshot.trials.finished)
     with (
@@ -85,6 +87,8 @@ def study(options: Options, console: Console) -> int:
             if is_over:
                 break
             time.sleep(TICK_S)
+    if engine.snapshot.trials.complete:
+        plot(optuna.load_study(study_name=key, storage=storage), out / PICTURE, given.metadata.name, metric)
     os.close(lock)
     _summarise(console, options, engine, out)
     if not engine.is_finished:
@@ -163,6 +167,7 @@ def _summarise(console: Console, options: Options, engine: object, out: Path) ->
         rows.append(("train it", shlex.join([typed("headway"), "run", str(out / "best.yaml")])))
     if not engine.is_finished:
         rows.append(("go on", options.command()))
+    rows += [("picture", str(out / PICTURE))] if counts.complete else []
     url = f"sqlite:///{(out / 'study.db').resolve()}"
     rows.append(("look", shlex.join([typed("headway"), "studies", "dashboard", "--storage", url])))
     console.print(places(*rows))
