@@ -78,14 +78,24 @@ class StudyCore:
     def ask(self, number: int) -> dict[str, Any]:
         """Return the point that is trial `number`, values by path; the same again for the same number."""
         with self._held():
-            trial = self._find(number) or self._make(number)
-            values = records.values_of(trial)
-            if values is None:
-                values = self._decide(trial, number)
-                self._storage.set_trial_user_attr(trial._trial_id, records.VALUES, values)
-            if not trial.state.is_finished():
-                self._hand_out(trial, values)
-            return values
+            trial = self._find(number)
+            if trial is None:
+                with self._storage.draft(_template(number)) as trial_id:
+                    values = self._settle(self._storage.get_trial(trial_id), number)
+                self._ids[number] = trial_id
+                return values
+            return self._settle(trial, number)
+
+    def _settle(self, trial: FrozenTrial, number: int) -> dict[str, Any]:
+        """Decide the trial's values, if that is not done, and hand them out. Of a trial that is there already, each
+        write can be the last one of this process: the decision is one write, the rest can be repeated."""
+        values = records.values_of(trial)
+        if values is None:
+            values = self._decide(trial, number)
+            self._storage.set_trial_user_attr(trial._trial_id, records.VALUES, values)
+        if not trial.state.is_finished():
+            self._hand_out(trial, values)
+        return values
 
     def report(self, number: int, seed_index: int, evaluations: Sequence[EvaluationPoint], ended: bool = False) -> bool:
         """Note evaluations of a seed's run; return whether the trial is to stop. Those known already change nothing.
@@ -126,7 +136,8 @@ class StudyCore:
             if outcome == "pruned" and len(self.spec.objectives) == 1 and trial.intermediate_values:
                 values = [trial.intermediate_values[max(trial.intermediate_values)]]  # as Optuna does
             self._storage.set_trial_user_attr(trial._trial_id, records.STEPS, steps)
-            self._storage.set_trial_user_attr(trial._trial_id, records.REASON, reason)
+            if reason:
+                self._storage.set_trial_user_attr(trial._trial_id, records.REASON, reason)
             self._constrain(trial)
             self._storage.set_trial_state_values(trial._trial_id, STATES[outcome], values)
 
@@ -166,13 +177,6 @@ class StudyCore:
         if trial is None:
             raise UnknownTrialError(f"trial {number} was never asked for")
         return trial
-
-    def _make(self, number: int) -> FrozenTrial:
-        """Make the trial, with its number, in one transaction."""
-        template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={records.NUMBER: number})
-        template.datetime_start = datetime.now()
-        self._ids[number] = self._storage.create_new_trial(self._id, template_trial=template)
-        return self._storage.get_trial(self._ids[number])
 
     # --- choosing -----------------------------------------------------------------------------------------------
     def _decide(self, trial: FrozenTrial, number: int) -> dict[str, Any]:
@@ -271,6 +275,13 @@ class StudyCore:
                 value - constraint.at_most if constraint.at_most is not None else (constraint.at_least or 0.0) - value
             )
             self._storage.set_trial_system_attr(trial._trial_id, f"constraints:{constraint.metric}", beyond)
+
+
+def _template(number: int) -> FrozenTrial:
+    """Return a trial as it begins: with its number."""
+    template = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={records.NUMBER: number})
+    template.datetime_start = datetime.now()
+    return template
 
 
 def _direction(objective: Objective) -> StudyDirection:

@@ -51,6 +51,17 @@ class Mirror(InMemoryStorage):
             self._storage.set_study_system_attr(self._there, key, value)
         super().set_study_system_attr(study_id, key, value)
 
+    @contextmanager
+    def draft(self, template: FrozenTrial) -> Iterator[int]:
+        """Make a trial that is in here alone while the block runs, then in the storage, in one transaction.
+
+        Yields its id. If the block fails there is nothing of it in the storage, and this mirror is stale.
+        """
+        with self._writing():
+            here = super().create_new_trial(self.study_id, template)
+            yield here
+            self._ids[here] = self._storage.create_new_trial(self._there, self.get_trial(here))
+
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Make a trial; return its id in here."""
         with self._writing():
@@ -59,12 +70,16 @@ class Mirror(InMemoryStorage):
         self._ids[here] = there
         return here
 
+    def _is_draft(self, trial_id: int) -> bool:
+        return trial_id not in self._ids
+
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
         """Set a parameter."""
-        with self._writing():
-            self._storage.set_trial_param(self._ids[trial_id], param_name, param_value_internal, distribution)
+        if not self._is_draft(trial_id):
+            with self._writing():
+                self._storage.set_trial_param(self._ids[trial_id], param_name, param_value_internal, distribution)
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
@@ -81,12 +96,14 @@ class Mirror(InMemoryStorage):
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a trial."""
-        with self._writing():
-            self._storage.set_trial_user_attr(self._ids[trial_id], key, value)
+        if not self._is_draft(trial_id):
+            with self._writing():
+                self._storage.set_trial_user_attr(self._ids[trial_id], key, value)
         super().set_trial_user_attr(trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a trial that is Optuna's."""
-        with self._writing():
-            self._storage.set_trial_system_attr(self._ids[trial_id], key, value)
+        if not self._is_draft(trial_id):
+            with self._writing():
+                self._storage.set_trial_system_attr(self._ids[trial_id], key, value)
         super().set_trial_system_attr(trial_id, key, value)
