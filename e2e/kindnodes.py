@@ -37,3 +37,11 @@ def kill_node(name: str) -> None:
 
 def start_node(name: str) -> None:
     docker("start", name)
+
+
+def gateway() -> str:
+    """Return this machine's address in the network of kind's nodes: what a pod reaches it by."""
+    subnets = docker(
+        "network", "inspect", "kind", "--format", "{{ range .IPAM.Config }}{{ println .Gateway }}{{ end }}"
+    )
+    return next(address for address in subnets.split() if ":" not in address)

@@ -65,7 +65,7 @@ restart_operator() {
 
 # suite MARK [pytest options]: part of the tests. That a selection leaves none of a part is no failure.
 suite() {
-  local status=0 options=(-c pyproject.toml --rootdir . -o "pythonpath=e2e" --timeout 900 -p no:cacheprovider)
+  local status=0 options=(-c pyproject.toml --rootdir . -o "pythonpath=e2e tests" --timeout 900 -p no:cacheprovider)
   options+=(--durations 0 --durations-min 5)
   "$PYTHON" -m pytest "${options[@]}" -m "$@" e2e/suites || status=$?
   if [ $status = 5 ] && [ $# -gt 5 ]; then status=0; fi

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections import Counter
 
 import kindnodes
 import pytest
 import studies
 import yaml
 from harness import SYSTEM, Team, wait_until
+from headway.hpo.service.serve import wait_for_storage
 from headway_api import names
+from trainer_tests.hpo_tests.databases import Postgres
 
 STEPS = 72_000  # half a minute of two busy cores
 
@@ -64,34 +67,73 @@ def _condition(team: Team, name: str, kind: str) -> dict:
 
 
 @pytest.mark.kind
+def test_a_dead_trial_without_restarts_has_failed_within_half_a_minute(team):
+    document = studies.study("mortal", 1, 1, 10**8)
+    document["spec"]["runTemplate"]["failurePolicy"] = {"maxRestarts": 0}
+    name = team.apply(document)
+    (pod,) = team.await_running(f"{name}-0", 1)
+    kindnodes.signal(pod, "KILL")
+    wait_until("told FAIL", lambda: studies.status(team, name)["trials"].get("failed") == 1, 30)
+    status = studies.await_finished(team, name, 30)
+    assert status["trials"]["failed"] == 1 and studies.is_true(team, name, names.FAILED)
+
+
+@pytest.fixture
+def postgres(cluster, tmp_path):
+    """PostgreSQL on this machine, for the study service in the cluster; afterwards it has SQLite again."""
+    server = Postgres(tmp_path / "pg", kindnodes.gateway())
+    secret = {"metadata": {"name": "studies-database"}, "stringData": {"url": server.url}}
+    cluster.core.create_namespaced_secret(SYSTEM, secret)
+    _use_database(cluster, "studies-database")
+    yield server
+    _use_database(cluster, "")
+    cluster.core.delete_namespaced_secret("studies-database", SYSTEM)
+    server.stop()
+
+
+def _use_database(cluster, secret: str) -> None:
+    chosen = f"studies.postgresql.secretName={secret}"
+    cluster.helm("upgrade", "headway", "charts/headway", "--reuse-values", "--set", chosen, "--wait", "--timeout", "4m")
+
+
+@pytest.mark.kind
 @pytest.mark.disruptive
-def test_whoever_is_killed_every_trial_counts_once(team):
-    """Every few seconds SIGKILL to a trial, to the study service or to the operator's leader."""
+def test_whoever_is_killed_every_trial_counts_once(team, postgres):
+    """Every few seconds SIGKILL to a trial, the study service, its PostgreSQL or an operator."""
     trials, chance = studies.trials_wanted(6), random.Random(7)
     document = studies.study("chaos", trials, 4, 24_000, trialHistoryLimit=10_000)
     document["spec"]["engine"]["optuna"]["pruner"] = {"none": {}}
     document["spec"]["runTemplate"]["failurePolicy"] = {"maxRestarts": 100, "backoffSeconds": 1}
     name = team.apply(document)
     wait_until("its runs", lambda: studies.children(team, name), 120)
-    kills: dict[str, int] = {"trial": 0, "service": 0, "operator": 0}
+    kills = dict.fromkeys(["trial", "service", "postgresql", "operator"], 0)
     deadline = time.monotonic() + 300 + 60 * trials
     while not studies.is_true(team, name, names.FINISHED):
         assert time.monotonic() < deadline, studies.status(team, name)
         time.sleep(4 + 6 * chance.random())
-        victim = chance.choice(["trial", "trial", "service", "operator"])
-        kills[victim] += _kill(team, name, victim, chance)
+        victim = chance.choice(["trial", "trial", *kills])
+        if victim == "postgresql":
+            postgres.kill()
+            postgres.start()
+            kills[victim] += 1
+        else:
+            kills[victim] += _kill(team, victim, chance)
     counts = studies.status(team, name)["trials"]
     assert counts == {"total": trials, "running": 0, "complete": trials, "pruned": 0, "failed": 0}, (counts, kills)
     assert sum(kills.values()) >= 2, kills
+    storage = wait_for_storage(postgres.url)
+    (study,) = storage.get_all_studies()
+    told = Counter(trial.state.name for trial in storage.get_all_trials(study._study_id))
+    assert told == {"COMPLETE": trials}  # none lost, none doubled, none left running
     runs = studies.children(team, name)
     assert sorted(run["metadata"]["labels"][names.LABEL_TRIAL] for run in runs) == sorted(map(str, range(trials)))
-    restarted = [run for run in runs if run["status"]["attempt"] > 1]
+    restarted = [run["metadata"]["name"] for run in runs if run["status"]["attempt"] > 1]
     for run in restarted:
-        _assert_resumed(team, run["metadata"]["name"])
+        _assert_resumed(team, run)
     print(json.dumps({"name": "study_chaos_on_kind", "trials": trials, "kills": kills, "restarted": len(restarted)}))
 
 
-def _kill(team: Team, name: str, victim: str, chance: random.Random) -> int:
+def _kill(team: Team, victim: str, chance: random.Random) -> int:
     """SIGKILL one container's first process; returns how many were there to be killed."""
     core = team.cluster.core
     if victim == "trial":
@@ -111,11 +153,12 @@ def _kill(team: Team, name: str, victim: str, chance: random.Random) -> int:
 
 
 def _assert_resumed(team: Team, name: str) -> None:
-    """Every later attempt's first checkpoint goes on from the newest that was whole before it, and none is skipped."""
+    """Each later attempt went on from the newest whole checkpoint of those before it, and no step counts twice."""
     manifests = team.checkpoints(name)
-    by_folder = {f"step-{m['step']:09d}.a{m['attempt']}": m for m in manifests}
-    for manifest in manifests:
-        parent = manifest.get("parent")
-        assert not parent or parent not in by_folder or by_folder[parent]["step"] < manifest["step"], (name, manifest)
+    for attempt in sorted({manifest["attempt"] for manifest in manifests} - {1}):
+        first = next(manifest for manifest in manifests if manifest["attempt"] == attempt)
+        earlier = [m["step"] for m in manifests if m["attempt"] < attempt]
+        began_at = int(first["parent"].split(".")[0].removeprefix("step-")) if first["parent"] else 0
+        assert began_at >= max(earlier, default=0), (name, attempt, first["parent"], earlier)
     steps = [line["step"] for line in team.metrics(name)]
     assert steps == sorted(set(steps)), f"{name}: a step was recorded twice"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,31 +23,45 @@ def program(name: str) -> str | None:
 
 
 class Postgres:
-    """A server on a socket in `folder`. Root may not run it: then it is nobody's."""
+    """A server on a socket in `folder`, or, with a password, on a port of `address`. Root may not run it: then it is
+    nobody's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "") -> None:
         initdb, server = program("initdb"), program("postgres")
         if initdb is None or server is None:
             if os.environ.get("CI") == "true":
                 pytest.fail("PostgreSQL is not installed: apt-get install postgresql")
             pytest.skip("PostgreSQL is not installed")
         self._user: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
-        self._folder = folder
+        self._folder, self._port = folder, free_port() if address else 5432
         folder.mkdir()
+        password = secrets.token_hex(16)
+        (folder / "password").write_text(password)
         if self._user:
             for parent in (folder, *list(folder.parents)[:3]):
                 parent.chmod(0o755)
-            shutil.chown(folder, "nobody", "nogroup")
+            for path in (folder, folder / "password"):
+                shutil.chown(path, "nobody", "nogroup")
         name = "nobody" if self._user else getpass.getuser()
-        command = [initdb, "-D", folder / "data", "-A", "trust", "-U", name]
+        trust = ["-A", "scram-sha-256", "--pwfile", folder / "password"] if address else ["-A", "trust"]
+        command = [initdb, "-D", folder / "data", *trust, "-U", name]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **self._user)
-        self._command = [server, "-D", folder / "data", "-k", folder, "-c", "listen_addresses="]
+        options = ["-D", folder / "data", "-k", folder, "-p", str(self._port), "-c", f"listen_addresses={address}"]
+        self._command = [server, *options]
         self.url = f"postgresql://{name}@/postgres?host={folder}"
+        if address:
+            with (folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all 0.0.0.0/0 scram-sha-256\n")
+            self.url = f"postgresql+psycopg://{name}:{password}@{address}:{self._port}/postgres"
         self.start()
+
+    @property
+    def _socket(self) -> Path:
+        return self._folder / f".s.PGSQL.{self._port}"
 
     def start(self) -> None:
         """Start, or start again after a kill; again where the last one's children still hold its shared memory."""
-        (self._folder / ".s.PGSQL.5432").unlink(missing_ok=True)
+        self._socket.unlink(missing_ok=True)
         self._launch()
         wait_for(self._is_up)
 
@@ -55,7 +71,7 @@ class Postgres:
     def _is_up(self) -> bool:
         if self.process.poll() is not None:
             self._launch()
-        return (self._folder / ".s.PGSQL.5432").exists()
+        return self._socket.exists()
 
     def kill(self) -> None:
         """End it as a power cut would: without a word to anybody, nothing flushed but what was committed."""
@@ -66,3 +82,10 @@ class Postgres:
         """End it for good."""
         self.process.send_signal(signal.SIGINT)  # it does not wait for who is connected
         self.process.wait(20)
+
+
+def free_port() -> int:
+    """Return a port that nobody has at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])

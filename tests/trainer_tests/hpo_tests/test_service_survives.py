@@ -23,7 +23,7 @@ from headway.hpo.service.serve import wait_for_storage
 from headway_api import names
 from headway_api.study_wire import EvaluationPoint
 from trainer_tests.hpo_tests.conftest import point, study
-from trainer_tests.hpo_tests.databases import Postgres
+from trainer_tests.hpo_tests.databases import Postgres, free_port
 from trainer_tests.hpo_tests.serving import certify, client
 from trainer_tests.waiting import wait_for
 
@@ -79,14 +79,6 @@ class Service:
             assert status in (0, 503), (status, answer)
             assert time.monotonic() < deadline, "not answered for two minutes"
             time.sleep(0.05)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
