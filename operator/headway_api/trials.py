@@ -51,6 +51,12 @@ def run_name(study: str, number: int, seed_index: int, seeds: int) -> str:
     return f"{study}-{number}" if seeds == 1 else f"{study}-{number}-{seed_index}"
 
 
+def tuned_name(study: str) -> str:
+    """Name of the run with the best trial's parameters. Not that of the ConfigMap that it stands in, `<study>-best`: a
+    run has a ConfigMap of its own name."""
+    return f"{study}-tuned"
+
+
 def assign(document: dict[str, Any], path: str, value: Any) -> None:
     """Set one field of a run's spec as on the wire. An object takes the place of the whole object that was there.
 

@@ -33,6 +33,7 @@ def test_a_study_from_its_first_trial_to_its_best():
     assert status.best[0].run == "search-0"
     best = load.validate(load.parse_yaml(world.config_maps["search-best"]))
     assert best.spec.train.algo.ppo.learning_rate == 1e-3
+    assert best.metadata.name not in world.config_maps  # a run has a ConfigMap of its own name
 
 
 @settings(deadline=None, max_examples=20)

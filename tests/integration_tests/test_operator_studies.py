@@ -123,7 +123,7 @@ def test_operator_and_service_are_killed_and_every_trial_is_finished_once(
     text = studies.api.call("GET", f"{studies.api.core}/configmaps/search-best")["data"]["trainingrun.yaml"]
     run = load.validate(load.parse_yaml(text))
     assert run.spec.train.algo.ppo.learning_rate == best["parameters"]["train.algo.ppo.learningRate"]
-    assert studies.api.call("POST", studies.api.runs, yaml.safe_load(text))["metadata"]["name"] == "search-best"
+    assert studies.api.call("POST", studies.api.runs, yaml.safe_load(text))["metadata"]["name"] == "search-tuned"
 
 
 def test_a_bad_space_is_refused_at_once_or_reported_within_5_seconds(studies: Studies) -> None:

@@ -237,7 +237,7 @@ def _best(study: HPOStudy, seen: StudySnapshot) -> tuple[Manifest, ...]:
     if not seen.best:
         return ()
     best, name = seen.best[0], f"{study.metadata.name}-best"
-    document = run_document(study.spec, name, best.parameters, best.number, 0)
+    document = run_document(study.spec, trials.tuned_name(study.metadata.name), best.parameters, best.number, 0)
     text = f"# Trial {best.number} of the study {study.metadata.name}.\n"
     text += yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     metadata = {"name": name, "namespace": study.metadata.namespace, **_ownership(study)}

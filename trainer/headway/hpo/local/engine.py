@@ -11,7 +11,7 @@ from headway_api import names
 from headway_api.hpo_study import BestTrial, HPOStudy
 from headway_api.load import validate
 from headway_api.study_wire import StudySnapshot
-from headway_api.trials import UnknownPathError, run_document, run_name
+from headway_api.trials import UnknownPathError, run_document, run_name, tuned_name
 from pydantic import ValidationError
 
 from headway.hpo.core import StudyCore
@@ -181,7 +181,7 @@ class Engine:
         if best is None or best == self._best:
             return
         self._best = best
-        name = f"{self.study.metadata.name}-best"
+        name = tuned_name(self.study.metadata.name)
         document = run_document(self._spec, name, best.parameters, best.number, 0)
         values = ", ".join(f"{metric} {value:.4g}" for metric, value in best.values.items())
         head = f"# Trial {best.number} of the study {self.study.metadata.name}: {values} on validation levels.\n"
