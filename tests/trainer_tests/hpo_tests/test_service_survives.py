@@ -108,6 +108,7 @@ def test_it_waits_for_its_certificate_and_ends_while_it_waits(tmp_path: Path) ->
     assert service.process.wait(10) == 130
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_killed_again_and_again_it_loses_and_doubles_nothing(tmp_path: Path, database: str) -> None:
     """8 callers; every two seconds or so a SIGKILL to the service or a power cut of PostgreSQL."""
