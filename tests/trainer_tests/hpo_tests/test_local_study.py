@@ -95,7 +95,7 @@ def test_a_median_pruner_stops_the_worse_ones_which_save_and_leave(tmp_path: Pat
 
 def test_ctrl_c_saves_and_the_same_command_goes_on_to_exactly_n(tmp_path: Path) -> None:
     spec, out = write(tmp_path), tmp_path / "out"
-    process = start(spec, out, FAKE_UPDATE_S="0.3")
+    process = start(spec, out, FAKE_UPDATE_S="1.5")
     until_running(out, 2)
     process.send_signal(signal.SIGINT)
     code, said = finish(process)
@@ -111,7 +111,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on_to_exactly_n(tmp_path: Path) 
 
 def test_a_killed_study_takes_its_runs_with_it_and_goes_on(tmp_path: Path) -> None:
     spec, out = write(tmp_path), tmp_path / "out"
-    process = start(spec, out, FAKE_UPDATE_S="0.3")
+    process = start(spec, out, FAKE_UPDATE_S="1.5")
     until_running(out, 2)
     process.kill()
     process.wait()
