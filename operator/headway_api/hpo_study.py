@@ -8,7 +8,8 @@ from pydantic import Field
 
 from headway_api import names
 from headway_api.base import Contract, Float, Int, OneOf, Rule, RuleInt, described
-from headway_api.optimizer_spec import Hyperband, Pruner, Sampler, Tpe
+from headway_api.optimizer_spec import Hyperband, Pruner, RayTuneEngine, Sampler, Tpe
+from headway_api.ray_rules import RAY_RULES
 from headway_api.search_space import Parameter
 from headway_api.training_run import Condition, Metadata, TrainingRunSpec
 
@@ -77,6 +78,7 @@ class Engine(OneOf):
     """What searches."""
 
     optuna: OptunaEngine | None = None
+    ray_tune: RayTuneEngine | None = None
 
 
 class WarmStart(Contract):
@@ -167,6 +169,7 @@ class HPOStudySpec(Contract):
             "the Wilcoxon pruner compares seeds: seedsPerTrial must be above 1",
             "engine",
         ),
+        *RAY_RULES,
         Rule(
             "!self.runTemplate.suspend",
             lambda m: not m.run_template.suspend,

@@ -1,6 +1,8 @@
-"""Samplers and pruners in a study's spec. They are Optuna's; the names and defaults are those of its documentation."""
+"""Samplers and pruners in a study's spec: Optuna's, by the names and defaults of its documentation, and Ray Tune's."""
 
 from __future__ import annotations
+
+from pydantic import Field
 
 from headway_api.base import Contract, Float, Int, OneOf, described
 
@@ -127,3 +129,35 @@ class Pruner(OneOf):
     wilcoxon: Wilcoxon | None = None
     patient: Patient | None = None
     threshold: Threshold | None = None
+
+
+class BayesOpt(Contract):
+    """Ray's BayesOptSearch: a Gaussian process with upper confidence bounds, over evenly searched real numbers."""
+
+    startup_trials: Int = described(10, "Trials at random before the model is asked.", ge=1, le=10000)
+
+
+class RaySearcher(OneOf):
+    """How parameters are chosen. Optuna's TPE is asked by us: Ray's OptunaSearch takes stopped trials for complete."""
+
+    random: Random | None = None
+    bayes_opt: BayesOpt | None = None
+    optuna: Tpe | None = None
+
+
+class RayScheduler(OneOf):
+    """Which trials are stopped early."""
+
+    asha: SuccessiveHalving | None = None
+    none: NoPruner | None = None
+
+
+class RayTuneEngine(Contract):
+    """Ray Tune on this machine: `headway study`, not yet on a cluster. One objective, one seed a trial."""
+
+    scheduler: RayScheduler = Field(
+        default_factory=lambda: RayScheduler(asha=SuccessiveHalving()), description="Which trials are stopped early."
+    )
+    searcher: RaySearcher = Field(
+        default_factory=lambda: RaySearcher(optuna=Tpe()), description="How parameters are chosen."
+    )

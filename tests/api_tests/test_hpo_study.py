@@ -16,6 +16,22 @@ def optuna(**engine: Any) -> dict:
     return {"optuna": engine}
 
 
+def ray(**engine: Any) -> dict:
+    return {"rayTune": engine}
+
+
+def even(**bounds: Any) -> dict:
+    return {"path": "train.algo.ppo.gamma", "float": {"low": 0.5, "high": 0.9} | bounds}
+
+
+def test_ray_tune_is_asha_with_tpe_and_takes_bayes_opt_over_even_floats() -> None:
+    spec = validate_study(small_study(engine=ray())).spec
+    assert spec.engine.ray_tune is not None
+    assert spec.engine.ray_tune.scheduler.chosen()[0] == "asha"
+    assert spec.engine.ray_tune.searcher.chosen()[0] == "optuna"
+    validate_study(small_study(engine=ray(searcher={"bayesOpt": {}}), parameters=[even()]))
+
+
 def test_defaults_are_tpe_with_hyperband_one_at_a_time() -> None:
     spec = validate_study(small_study(budget={"trials": 4})).spec
     assert spec.engine.optuna is not None
@@ -50,6 +66,14 @@ def test_metrics_are_those_that_an_evaluation_writes() -> None:
         ({"engine": optuna(sampler={"cmaEs": {}}, pruner={"none": {}}), "objectives": TWO}, "CMA-ES knows one obj"),
         ({"engine": optuna(sampler={"grid": {}})}, "a grid needs a step in every float"),
         ({"engine": optuna(pruner={"wilcoxon": {}})}, "seedsPerTrial must be above 1"),
+        ({"engine": ray(), "objectives": TWO}, "rayTune knows one objective"),
+        ({"engine": ray(), "seedsPerTrial": 2}, "rayTune runs one seed a trial"),
+        ({"engine": ray(), "warmStart": {"study": "other"}}, "rayTune starts from no earlier study"),
+        ({"engine": ray(searcher={"bayesOpt": {}}), "parameters": [CHOICE]}, "bayesOpt knows floats only"),
+        ({"engine": ray(searcher={"bayesOpt": {}}), "parameters": [even(log=True)]}, "bayesOpt knows floats only"),
+        ({"engine": ray(searcher={"bayesOpt": {}}), "parameters": [even(step=0.1)]}, "bayesOpt knows floats only"),
+        ({"engine": ray(scheduler={"pbt": {}})}, "spec.engine.rayTune.scheduler.pbt: is not a known field"),
+        ({"engine": ray() | optuna()}, "set exactly one of: optuna, rayTune"),
         ({"runTemplate": small_run()["spec"]}, "evaluation.everySteps: found 0: .* from 1 to totalSteps"),
         ({"runTemplate": {"train": {}}}, "spec.runTemplate.train.env: is required"),
         ({"warmStart": {"study": "Other_One"}}, "spec.warmStart.study: found 'Other_One'"),

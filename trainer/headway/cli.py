@@ -100,6 +100,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parallel", metavar="N", type=int, help="at a time (default: the file's budget.parallel)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="output folder (default: runs/<name>)")
     parser.add_argument("--budget", metavar="TIME", help="save and leave before this much time is over, e.g. 11h30m")
+    parser.add_argument("--engine", choices=["optuna", "raytune"], help="what searches (default: the file's engine)")
     parser.add_argument("--plain", action="store_true", help="lines instead of a live view (the default off terminals)")
     parser.set_defaults(command=_study)
 
@@ -217,6 +218,7 @@ def _study(options: argparse.Namespace) -> int:
             out=options.out,
             budget_s=None if options.budget is None else parse_budget(options.budget),
             plain=options.plain,
+            engine=options.engine,
         ),
         console,
     )

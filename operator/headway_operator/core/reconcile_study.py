@@ -50,6 +50,10 @@ def reconcile_study(study: HPOStudy, runs: list[TrialRun], service: Answer | Non
         return StudyPlan()  # owner references collect the runs
     if found := trials.problems(study.spec):
         return reject_study(study, "; ".join(f"spec.{text}" for text in found), now)
+    if study.spec.engine.optuna is None:
+        kind = study.spec.engine.chosen()[0]
+        why = f"spec.engine: found {kind}: it runs with `headway study` only for now: set engine.optuna on a cluster"
+        return reject_study(study, why, now)
     if service is None:
         return StudyPlan(open=True, requeue_after=0.0)
     if isinstance(service, Declined):

@@ -9,6 +9,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from headway_api import names
@@ -26,6 +27,11 @@ from headway.local.interrupts import Interrupts
 from headway.local.summary import places
 from headway.units import typed
 
+if TYPE_CHECKING:
+    from headway.hpo.core import StudyCore
+    from headway.hpo.local.engine import Engine
+
+ENGINES = {"optuna": "optuna", "raytune": "rayTune"}  # --engine -> its field
 PICTURE = "study.png"
 LOCAL = "local"  # stands for the namespace and the UID that a study has on a cluster
 
@@ -41,6 +47,7 @@ class Options:
     out: Path | None = None
     budget_s: float | None = None
     plain: bool = False
+    engine: str | None = None
 
     def command(self) -> str:
         """Return the command that goes on from where this one leaves."""
@@ -49,6 +56,7 @@ class Options:
         words += ["--trials", str(self.trials)] if self.trials is not None else []
         words += ["--parallel", str(self.parallel)] if self.parallel is not None else []
         words += ["--out", str(self.out)] if self.out is not None else []
+        words += ["--engine", self.engine] if self.engine is not None else []
         return shlex.join(words)
 
 
@@ -57,10 +65,12 @@ def study(options: Options, console: Console) -> int:
     given = read(options)
     require("trainer")
     require("hpo")
+    if given.spec.engine.ray_tune is not None:
+        require("raytune")
     import optuna
 
     from headway.hpo.core import StudyCore
-    from headway.hpo.local.engine import TICK_S, Engine
+    from headway.hpo.local.engine import TICK_S
     from headway.hpo.local.screen import StudyScreen
     from headway.hpo.plots import plot
     from headway.hpo.storage import open_storage
@@ -74,7 +84,7 @@ def study(options: Options, console: Console) -> int:
     share_threads(given.spec.budget.parallel)
     storage, key = open_storage(f"sqlite:///{(out / 'study.db').resolve()}"), f"{LOCAL}/{given.metadata.name}"
     core = StudyCore(storage, key, given.spec)
-    engine = Engine(given, core, out)
+    engine = make_engine(given, core, out)
     _greet(console, given, out, engine.snapshot.trials.finished)
     with (
         Interrupts(options.budget_s) as interrupts,
@@ -104,9 +114,30 @@ def read(options: Options) -> HPOStudy:
             if value < 1:
                 raise UserError(f"{flag}: found {value}: give a whole number of at least 1")
             document = apply_set(document, f"budget.{field}={value}")
+    if options.engine is not None:
+        document = with_engine(document, ENGINES[options.engine])
     for assignment in options.sets:
         document = apply_set(document, assignment)
     return validate_study(document)
+
+
+def with_engine(document: Any, name: str) -> Any:
+    """Return the document with that engine, as the file has it, or else with its defaults."""
+    spec = document.get("spec") if isinstance(document, dict) else None
+    if not isinstance(spec, dict) or (isinstance(spec.get("engine"), dict) and name in spec["engine"]):
+        return document  # what else is wrong with it, validation says
+    return document | {"spec": spec | {"engine": {name: {}}}}
+
+
+def make_engine(given: HPOStudy, core: StudyCore, out: Path) -> Engine:
+    """Return what runs the trials."""
+    if given.spec.engine.ray_tune is not None:
+        from headway.hpo.raytune.engine import RayEngine
+
+        return RayEngine(given, core, out)
+    from headway.hpo.local.engine import Engine
+
+    return Engine(given, core, out)
 
 
 def refuse_another(out: Path, given: HPOStudy) -> None:
@@ -140,8 +171,12 @@ def share_threads(parallel: int) -> None:
 
 def _greet(console: Console, given: HPOStudy, out: Path, finished: int) -> None:
     spec = given.spec
-    sampler = spec.engine.optuna.sampler.chosen()[0] if spec.engine.optuna else ""
-    pruner = spec.engine.optuna.pruner.chosen()[0] if spec.engine.optuna else ""
+    if spec.engine.ray_tune is not None:
+        sampler, pruner = spec.engine.ray_tune.searcher.chosen()[0], spec.engine.ray_tune.scheduler.chosen()[0]
+        sampler = f"Ray Tune: {sampler}"
+    else:
+        assert spec.engine.optuna is not None  # validated: one of them is set
+        sampler, pruner = spec.engine.optuna.sampler.chosen()[0], spec.engine.optuna.pruner.chosen()[0]
     what = f"  {len(spec.parameters)} parameters · {spec.budget.trials} trials, {spec.budget.parallel} at a time"
     what += f" · {sampler}, {pruner}"
     console.print(Text.assemble(("\n headway ", "bold"), given.metadata.name, (what, "dim")), soft_wrap=True)
@@ -151,10 +186,7 @@ def _greet(console: Console, given: HPOStudy, out: Path, finished: int) -> None:
     console.print(places(*rows))
 
 
-def _summarise(console: Console, options: Options, engine: object, out: Path) -> None:
-    from headway.hpo.local.engine import Engine
-
-    assert isinstance(engine, Engine)
+def _summarise(console: Console, options: Options, engine: Engine, out: Path) -> None:
     counts = engine.snapshot.trials
     state = "is complete" if engine.is_finished else "is saved"
     words = f"\n {engine.study.metadata.name} {state}: {counts.complete} complete, {counts.pruned} pruned, "

@@ -151,6 +151,14 @@ class StudyCore:
         with self._held():
             return list(self._need(number).values or [])
 
+    def reported(self, number: int) -> int:
+        """Index of the newest evaluation that is noted of a trial's first seed; 0 before the first.
+
+        Raises UnknownTrialError.
+        """
+        with self._held():
+            return records.seeds_of(self._need(number), 1)[0].index
+
     def first_asked(self) -> float | None:
         """When the first trial was asked for, in seconds since 1970."""
         with self._held():

@@ -28,8 +28,9 @@ def evaluations_per_run(study: HPOStudySpec) -> int:
 
 
 def make_pruner(study: HPOStudySpec) -> BasePruner:
-    """Return the study's pruner."""
-    assert study.engine.optuna is not None
+    """Return the study's pruner; none where Ray Tune decides who is stopped."""
+    if study.engine.optuna is None:
+        return NopPruner()
     kind = study.engine.optuna.pruner.chosen()[1]
     return _MAKERS[type(kind)](kind, study.seeds_per_trial * evaluations_per_run(study))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from headway_api import optimizer_spec as spec
-from headway_api.hpo_study import HPOStudySpec
+from headway_api.hpo_study import HPOStudySpec, OptunaEngine
 from headway_api.search_space import grid, points
 from optuna import Study
 from optuna.distributions import BaseDistribution
@@ -37,8 +37,9 @@ def trial_seed(study: HPOStudySpec, number: int, attempt: int = 0) -> int:
 
 def make_sampler(study: HPOStudySpec, number: int, attempt: int = 0) -> BaseSampler:
     """Return the sampler that chooses trial `number`."""
-    assert study.engine.optuna is not None
-    kind = study.engine.optuna.sampler.chosen()[1]
+    engine = study.engine.optuna or study.engine.ray_tune
+    assert engine is not None  # validated: one of them is set
+    kind = (engine.sampler if isinstance(engine, OptunaEngine) else engine.searcher).chosen()[1]
     return _MAKERS[type(kind)](kind, study, number, trial_seed(study, number, attempt))
 
 
@@ -145,6 +146,12 @@ def _qmc(_kind: spec.Qmc, study: HPOStudySpec, number: int, seed: int) -> BaseSa
     return SobolSampler([p.path for p in study.parameters], number, trial_seed(study, 0), seed)
 
 
+def _bayes_opt(kind: spec.BayesOpt, study: HPOStudySpec, _number: int, seed: int) -> BaseSampler:
+    from headway.hpo.raytune.bayes import BayesOptSampler  # Ray is there only where its engine is used
+
+    return BayesOptSampler(study, kind.startup_trials, seed)
+
+
 _MAKERS: dict[type, Callable[[Any, HPOStudySpec, int, int], BaseSampler]] = {
     spec.Tpe: _tpe,
     spec.Gp: lambda kind, _study, _number, seed: GPSampler(n_startup_trials=kind.startup_trials, seed=seed),
@@ -154,4 +161,5 @@ _MAKERS: dict[type, Callable[[Any, HPOStudySpec, int, int], BaseSampler]] = {
     spec.Qmc: _qmc,
     spec.Random: lambda _kind, _study, _number, seed: RandomSampler(seed=seed),
     spec.Grid: _grid,
+    spec.BayesOpt: _bayes_opt,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import yaml
 from headway_api import names
@@ -19,8 +20,23 @@ from headway.hpo.local.trial import LocalTrial
 from headway.local.attempt import End, Ended
 from headway.local.folder import Folder, write_whole
 from headway.local.interrupts import Interrupts
+from headway.view import View
 
 TICK_S = 0.2  # between rounds
+
+
+class ShownTrial(Protocol):
+    """What a screen shows of a trial that runs."""
+
+    number: int
+    seed_index: int
+    pruned: bool
+    view: View | None
+
+    @property
+    def step(self) -> int:
+        """Environment steps so far, as last reported."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +44,7 @@ class Moment:
     """What a screen shows."""
 
     snapshot: StudySnapshot
-    running: list[LocalTrial]
+    running: list[ShownTrial]
     seconds: float  # since this command was started
     leaving: bool
 
@@ -50,8 +66,7 @@ class Engine:
 
     def moment(self) -> Moment:
         """Return the present moment."""
-        running = sorted(self._running.values(), key=lambda trial: trial.number)
-        return Moment(self.snapshot, running, time.monotonic() - self._began, self._leaving)
+        return Moment(self.snapshot, self._in_progress(), time.monotonic() - self._began, self._leaving)
 
     def is_over(self, interrupts: Interrupts) -> bool:
         """Do one round; say whether all is finished, or saved and left."""
@@ -70,6 +85,10 @@ class Engine:
         if not self._leaving and not self._ending:
             self._start_more()
         return not self._running
+
+    def _in_progress(self) -> list[ShownTrial]:
+        """Trials that run, by number."""
+        return sorted(self._running.values(), key=lambda trial: trial.number)
 
     @property
     def is_finished(self) -> bool:
@@ -163,7 +182,7 @@ class Engine:
             return
         budget = self._spec.budget
         seconds = time.time() - self._first_asked
-        steps = self.snapshot.steps + sum(trial.step for trial in self._running.values())
+        steps = self.snapshot.steps + sum(trial.step for trial in self._in_progress())
         if budget.seconds is not None and seconds >= budget.seconds:
             self._ending = f"the study has taken {budget.seconds} s (budget.seconds)"
         elif budget.steps is not None and steps >= budget.steps:

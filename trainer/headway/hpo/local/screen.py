@@ -13,8 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from headway.hpo.local.engine import Moment
-from headway.hpo.local.trial import LocalTrial
+from headway.hpo.local.engine import Moment, ShownTrial
 from headway.units import percent, short_duration
 
 PLAIN_SECONDS = 15.0
@@ -79,7 +78,7 @@ def render(spec: HPOStudySpec, moment: Moment) -> Group:
     return Group(Text(), headline(spec, moment), table)
 
 
-def cells(spec: HPOStudySpec, trial: LocalTrial, values: dict[str, Any]) -> list[str]:
+def cells(spec: HPOStudySpec, trial: ShownTrial, values: dict[str, Any]) -> list[str]:
     """Return the row of a trial."""
     name = str(trial.number) if spec.seeds_per_trial == 1 else f"{trial.number}, seed {trial.seed_index}"
     progress = trial.view.progress if trial.view is not None else None
