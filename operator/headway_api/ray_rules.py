@@ -1,4 +1,4 @@
-"""What a study with the engine Ray Tune cannot do. Refused by name: Ray itself would leave it out, or bend it, silently."""
+"""What a study with the engine Ray Tune cannot do, refused by name: Ray itself would leave it out, or bend it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 import importlib.util
+import re
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -14,9 +15,9 @@ PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text
 
 @pytest.mark.parametrize("extra", extras.EXTRAS)
 def test_the_modules_of_an_extra_are_those_that_the_distribution_declares(extra):
-    declared = {line.split(">")[0].split("[")[0] for line in PROJECT["optional-dependencies"][extra]}
+    declared = {re.split(r"[>=\[]", line)[0].lower() for line in PROJECT["optional-dependencies"][extra]}
     known = packages_distributions()
-    found = {known[module][0].replace("_", "-") for module in extras.EXTRAS[extra]}
+    found = {known[module][0].replace("_", "-").lower() for module in extras.EXTRAS[extra]}
     assert found == declared
 
 

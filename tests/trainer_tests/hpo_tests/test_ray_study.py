@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -10,34 +9,46 @@ from pathlib import Path
 import pytest
 from headway_api.load import load_run
 from optuna.trial import TrialState
-from trainer_tests.hpo_tests.test_local_study import finish, start, states, until_free, until_running, write
+from trainer_tests.hpo_tests.test_local_study import start, states, until_free, write
+from trainer_tests.waiting import wait_for
 
 pytest.importorskip("ray.tune")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+STARTING_S = 120.0  # Ray, and an actor for each trial, take seconds to start
 ASHA = {"rayTune": {"scheduler": {"asha": {"reductionFactor": 2}}, "searcher": {"random": {}}}}
 
 
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    said, _ = process.communicate(timeout=240)
+    return process.returncode, " ".join(said.split())
+
+
+def until_training(out: Path, trials: int) -> None:
+    wait_for(lambda: len(list(out.glob("trials/*/metrics.jsonl"))) >= trials, timeout=STARTING_S)
+
+
 def test_asha_stops_some_and_the_best_is_a_run_that_headway_takes(tmp_path: Path) -> None:
-    code, said = finish(start(write(tmp_path, engine=ASHA), tmp_path / "out", "--trials", "8", FAKE_UPDATE_S="0.1"))
+    code, said = finish(start(write(tmp_path, engine=ASHA), tmp_path / "out", "--trials", "4", FAKE_UPDATE_S="0.1"))
     assert code == 0, said
     found = states(tmp_path / "out")
     assert found[TrialState.PRUNED] >= 1
-    assert found[TrialState.COMPLETE] + found[TrialState.PRUNED] == 8
+    assert found[TrialState.COMPLETE] + found[TrialState.PRUNED] == 4
     assert load_run(tmp_path / "out" / "best.yaml").metadata.name == "search-best"
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_a_study_that_was_left_or_killed_goes_on_to_exactly_n(tmp_path: Path, sign: int) -> None:
     spec, out = write(tmp_path, engine=ASHA), tmp_path / "out"
-    process = start(spec, out, FAKE_UPDATE_S="0.5")
-    until_running(out, 2)
+    process = start(spec, out, "--trials", "3", FAKE_UPDATE_S="1.0")
+    until_training(out, 2)
     process.send_signal(sign)
-    process.wait(60)
+    process.wait(120)
     until_free(out)
     assert states(out)[TrialState.RUNNING] == 2
-    code, said = finish(start(spec, out))
+    code, said = finish(start(spec, out, "--trials", "3"))
     assert code == 0, said
-    assert sum(states(out).values()) == 6
+    assert sum(states(out).values()) == 3
     assert states(out)[TrialState.RUNNING] == 0
+    assert len(list(out.glob("trials/*/checkpoints/*"))) >= 2  # who was stopped has saved
     attempts = [load_run(path).status for path in out.glob("trials/*/trainingrun.yaml")]
     assert max(status.attempt for status in attempts if status is not None) >= 2

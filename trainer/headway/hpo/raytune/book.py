@@ -94,9 +94,9 @@ class Book:
         """Write a report down, with the decision on it; return what holds. What was noted before is decided: go on."""
         if result["evaluation"] <= self._known.get(number, 0):
             return TrialScheduler.CONTINUE
-        self._core.report(number, 0, [EvaluationPoint.model_validate(result["point"])])
+        self._core.report(number, 0, [EvaluationPoint.model_validate_json(result["point"])])
         if decision == TrialScheduler.STOP:
-            self._tell(number, "pruned", int(result["point"]["step"]))
+            self._tell(number, "pruned", int(result["step"]))
         return decision
 
     def end(self, number: int, result: dict[str, Any]) -> None:

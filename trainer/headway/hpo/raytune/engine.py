@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -13,12 +14,15 @@ from typing import Any
 
 from headway_api.hpo_study import HPOStudy
 
-# Ray reads these when it is loaded or started. No figures are sent to its makers, no files are written that nobody
-# reads, a last word without the metric is no error, and a trial's own processes choose their GPUs themselves.
+# Ray reads these when it is loaded or started. It prints nothing between our lines, sends no figures to its makers,
+# writes no files that nobody reads and takes a last word without the metric; a trial's own processes choose their GPUs,
+# and are not killed with their actor: they notice, save and leave.
 for _name, _value in {
+    "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_kill_child_processes_on_worker_exit": "false",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }.items():
     os.environ.setdefault(_name, _value)
@@ -132,6 +136,7 @@ class RayEngine(Engine):
         """Start Ray on this machine, and its loop in a thread."""
         place = self._out.resolve() / "ray"
         shutil.rmtree(place, ignore_errors=True)  # files of Ray's that nobody reads
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         ray.init(
             num_cpus=self._spec.budget.parallel,
             include_dashboard=False,
@@ -139,6 +144,7 @@ class RayEngine(Engine):
             configure_logging=True,
             logging_level=logging.ERROR,
         )
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own, which ends the process
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         self._thread = threading.Thread(target=self._search, args=(place,), daemon=True)
         self._thread.start()

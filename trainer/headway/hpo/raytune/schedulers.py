@@ -1,6 +1,6 @@
 """Ray's schedulers, each writing what it decides to the study's record at once.
 
-Tuner.restore forgets what a scheduler knows (Ray 2.60 saves trials, searcher and callbacks alone), so ASHA's rungs would
+Tuner.restore forgets what a scheduler knows (Ray 2.60 saves trials, searcher and callbacks alone): ASHA's rungs would
 begin empty. Ours are filled again from the record, and nothing of Ray's is ever unpickled.
 """
 

@@ -28,7 +28,15 @@ def train_trial(config: dict[str, Any]) -> None:
         ended = trial.ended  # before reading: what was written until then is read
         points = trial.evaluations()
         for point in points[reported:]:
-            tune.report({"point": point.to_wire(), "evaluation": point.index, **_value(point.metrics, config)})
+            # As text: Ray takes objects apart and names their fields anew.
+            tune.report(
+                {
+                    "point": point.model_dump_json(),
+                    "step": point.step,
+                    "evaluation": point.index,
+                    **_value(point.metrics, config),
+                }
+            )
         reported = len(points)
         if ended is None:
             time.sleep(TICK_S)
