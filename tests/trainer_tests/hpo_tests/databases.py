@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -63,10 +65,14 @@ class Postgres:
         """Start, or start again after a kill; again where the last one's children still hold its shared memory."""
         self._socket.unlink(missing_ok=True)
         self._launch()
-        wait_for(self._is_up)
+        try:
+            wait_for(self._is_up)
+        except AssertionError:
+            raise AssertionError((self._folder.parent / "postgres.log").read_text()[-2000:]) from None
 
     def _launch(self) -> None:
-        self.process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL, cwd="/", **self._user)
+        with (self._folder.parent / "postgres.log").open("ab") as log:
+            self.process = subprocess.Popen(self._command, stderr=log, cwd="/", **self._user)
 
     def _is_up(self) -> bool:
         if self.process.poll() is not None:
@@ -85,7 +91,9 @@ class Postgres:
 
 
 def free_port() -> int:
-    """Return a port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody has, and that no connection of another program is given while its server is away."""
+    while True:
+        port = random.randrange(20_000, 30_000)  # systems give connections those above 32768
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
