@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from headway_api.load import load_run
 from optuna.trial import TrialState
+from specs import small_study
 from trainer_tests.hpo_tests.test_local_study import start, states, until_free, write
 from trainer_tests.waiting import wait_for
 
@@ -52,3 +55,17 @@ def test_a_study_that_was_left_or_killed_goes_on_to_exactly_n(tmp_path: Path, si
     assert len(list(out.glob("trials/*/checkpoints/*"))) >= 2  # who was stopped has saved
     attempts = [load_run(path).status for path in out.glob("trials/*/trainingrun.yaml")]
     assert max(status.attempt for status in attempts if status is not None) >= 2
+
+
+@pytest.mark.integration
+def test_asha_over_real_runs_ends_with_a_best_that_was_trained(tmp_path: Path) -> None:
+    spec = tmp_path / "study.yaml"
+    spec.write_text(yaml.safe_dump(small_study(engine=ASHA, budget={"trials": 3, "parallel": 1})))
+    command = [sys.executable, "-m", "headway", "study", str(spec), "--out", str(tmp_path / "out")]
+    code, said = finish(subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+    assert code == 0, said
+    found = states(tmp_path / "out")
+    assert found[TrialState.COMPLETE] >= 1
+    assert found[TrialState.COMPLETE] + found[TrialState.PRUNED] == 3
+    assert load_run(tmp_path / "out" / "best.yaml").spec.train.num_envs == 16
+    assert list((tmp_path / "out").glob("trials/*/checkpoints/**/model.safetensors"))

@@ -73,7 +73,7 @@ def test_rungs_are_filled_from_the_record_and_what_was_decided_stays_so(tmp_path
     book, scheduler = scheduler_of(study, core, tmp_path)
     assert [book.next()["number"] for _ in range(2)] == [0, 2]  # who had begun goes on first
     assert report(scheduler, 0, 1, 0.5) == "CONTINUE"  # known: it was let go on, although trial 1 was better since
-    assert report(scheduler, 2, 1, 0.4) == "STOP"  # the rung knows both
+    assert report(scheduler, 2, 1, 0.6) == "STOP"  # below the median of both, 0.65, though above trial 0
     assert core.snapshot().finished == {"1": "complete", "2": "pruned"}
 
 
