@@ -79,9 +79,9 @@ def test_a_dead_trial_without_restarts_has_failed_within_half_a_minute(team):
 
 
 @pytest.fixture
-def postgres(cluster, tmp_path):
+def postgres(cluster):
     """PostgreSQL on this machine, for the study service in the cluster; afterwards it has SQLite again."""
-    server = Postgres(tmp_path / "pg", kindnodes.gateway())
+    server = Postgres(kindnodes.gateway())
     secret = {"metadata": {"name": "studies-database"}, "stringData": {"url": server.url}}
     cluster.core.create_namespaced_secret(SYSTEM, secret)
     _use_database(cluster, "studies-database")

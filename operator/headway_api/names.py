@@ -98,6 +98,7 @@ ENV_OUT: Final = "HEADWAY_OUT"  # metrics, event files
 ENV_PROGRESS_URL: Final = "HEADWAY_PROGRESS_URL"
 ENV_PROGRESS_CA: Final = "HEADWAY_PROGRESS_CA"
 ENV_PROGRESS_TOKEN: Final = "HEADWAY_PROGRESS_TOKEN"  # path of the projected token
+ENV_LEAVE_AT: Final = "HEADWAY_LEAVE_AT"  # environment steps after which a run saves and leaves, as at SIGTERM
 ENV_NNODES: Final = "PET_NNODES"
 ENV_NPROC: Final = "PET_NPROC_PER_NODE"
 ENV_NODE_RANK: Final = "PET_NODE_RANK"

@@ -145,10 +145,29 @@ class RaySearcher(OneOf):
     optuna: Tpe | None = None
 
 
+class Pbt(Contract):
+    """Population-based training (Jaderberg et al. 2017): after each generation of all trials, the worst take over a
+    checkpoint of one of the best and go on with values near that one's."""
+
+    interval_evaluations: Int = described(1, "Evaluations of a generation.", ge=1, le=100000)
+    quantile: Float = described(0.25, "The share that is replaced, and that it is replaced by.", gt=0.0, le=0.5)
+    resample_probability: Float = described(0.25, "How often a value is drawn anew instead.", ge=0.0, le=1.0)
+
+
+class Pb2(Contract):
+    """Population-based bandits (Parker-Holder et al. 2020): the same, with values that a Gaussian process chooses."""
+
+    interval_evaluations: Int = described(1, "Evaluations of a generation.", ge=1, le=100000)
+    quantile: Float = described(0.25, "The share that is replaced, and that it is replaced by.", gt=0.0, le=0.5)
+
+
 class RayScheduler(OneOf):
-    """Which trials are stopped early."""
+    """Which trials are stopped early, or go on from another's checkpoint."""
 
     asha: SuccessiveHalving | None = None
+    hyperband: Hyperband | None = None
+    pbt: Pbt | None = None
+    pb2: Pb2 | None = None
     none: NoPruner | None = None
 
 
@@ -156,8 +175,17 @@ class RayTuneEngine(Contract):
     """Ray Tune on this machine: `headway study`, not yet on a cluster. One objective, one seed a trial."""
 
     scheduler: RayScheduler = Field(
-        default_factory=lambda: RayScheduler(asha=SuccessiveHalving()), description="Which trials are stopped early."
+        default_factory=lambda: RayScheduler(asha=SuccessiveHalving()),
+        description="Which trials are stopped early, or go on from another's checkpoint.",
     )
     searcher: RaySearcher = Field(
-        default_factory=lambda: RaySearcher(optuna=Tpe()), description="How parameters are chosen."
+        default_factory=lambda: RaySearcher(optuna=Tpe()),
+        description="How parameters are chosen; of a population, those that it begins with.",
+    )
+    address: str = described(
+        "",
+        "A Ray cluster, host:port; its nodes see the study's folder under the same path and have Headway. Empty: Ray "
+        "is started on this machine.",
+        max_length=253,
+        pattern=r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?:[0-9]{1,5})?$",
     )

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from headway_api import names
 from headway_api.hpo_study import HPOStudySpec
+from headway_api.ray_rules import population
 from headway_api.refusals import explain
 from headway_api.search_space import Choices, FloatRange, IntRange, Parameter, points
 from headway_api.training_run import TrainingRunSpec
@@ -85,7 +86,7 @@ def _step(node: Any, name: str, path: str) -> Any:
 
 def problems(study: HPOStudySpec) -> list[str]:
     """Return what is wrong with a study that is well-formed: field, value, fix. Empty if nothing is."""
-    found = [*_evaluations(study), *_order(study.parameters), *_fields(study)]
+    found = [*_evaluations(study), *_whole_runs(study), *_order(study.parameters), *_fields(study)]
     if not found and (size := points(study.parameters)) < study.budget.trials:
         found.append(
             f"budget.trials: found {study.budget.trials}: the space has only {size:.0f} points, and none is tried "
@@ -100,6 +101,13 @@ def _evaluations(study: HPOStudySpec) -> Iterator[str]:
     if not 0 < (every := train.evaluation.every_steps) <= train.total_steps:
         field = "runTemplate.train.evaluation.everySteps"
         yield f"{field}: found {every}: trials are judged by evaluations: it must be from 1 to totalSteps"
+
+
+def _whole_runs(study: HPOStudySpec) -> Iterator[str]:
+    """A population is trained in generations of one length, all its members to the end."""
+    if population(study) is not None and study.run_template.train.curriculum.stop_after_last_gate:
+        field = "runTemplate.train.curriculum.stopAfterLastGate"
+        yield f"{field}: found true: with rayTune.scheduler.pbt and pb2 all runs are equally long: set it to false"
 
 
 def _order(parameters: list[Parameter]) -> Iterator[str]:

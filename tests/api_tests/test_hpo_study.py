@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from headway_api.hpo_study import METRICS, HPOStudy
 from headway_api.load import SpecError, validate_study
+from headway_api.steering import STEERING
 from specs import small_run, small_study
 
 LEARNING_RATE = small_study()["spec"]["parameters"][0]
@@ -20,6 +21,10 @@ def ray(**engine: Any) -> dict:
     return {"rayTune": engine}
 
 
+def population(kind: str, **engine: Any) -> dict:
+    return ray(scheduler={kind: {}}, **({"searcher": {"random": {}}} | engine))
+
+
 def even(**bounds: Any) -> dict:
     return {"path": "train.algo.ppo.gamma", "float": {"low": 0.5, "high": 0.9} | bounds}
 
@@ -30,6 +35,32 @@ def test_ray_tune_is_asha_with_tpe_and_takes_bayes_opt_over_even_floats() -> Non
     assert spec.engine.ray_tune.scheduler.chosen()[0] == "asha"
     assert spec.engine.ray_tune.searcher.chosen()[0] == "optuna"
     validate_study(small_study(engine=ray(searcher={"bayesOpt": {}}), parameters=[even()]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "domain"),
+    [
+        ("pbt", {"float": {"low": 1e-4, "high": 1e-2, "log": True}}),
+        ("pbt", {"categorical": {"choices": [1e-4, 1e-3, 3e-3, 1e-2]}}),
+        ("pb2", {"float": {"low": 1e-4, "high": 1e-2}}),
+    ],
+)
+def test_populations_are_taken_with_what_may_change_while_a_run_learns(kind: str, domain: dict) -> None:
+    run = small_run(evaluation={"everySteps": 1024})["spec"]
+    run["train"]["curriculum"] = {**run["train"].get("curriculum", {}), "stopAfterLastGate": False}
+    rate = {"path": "train.algo.ppo.learningRate"} | domain
+    spec = validate_study(small_study(engine=population(kind), parameters=[rate], runTemplate=run)).spec
+    assert spec.engine.ray_tune is not None
+    assert spec.engine.ray_tune.scheduler.chosen()[1].interval_evaluations == 1
+
+
+def test_what_steers_learning_are_fields_of_a_run() -> None:
+    train = validate_study(small_study()).spec.run_template.train.to_wire()
+    for path in STEERING:
+        node = {"train": train}
+        for part in path.split("."):
+            node = node[part]
+        assert isinstance(node, int | float)
 
 
 def test_defaults_are_tpe_with_hyperband_one_at_a_time() -> None:
@@ -72,7 +103,12 @@ def test_metrics_are_those_that_an_evaluation_writes() -> None:
         ({"engine": ray(searcher={"bayesOpt": {}}), "parameters": [CHOICE]}, "bayesOpt knows floats only"),
         ({"engine": ray(searcher={"bayesOpt": {}}), "parameters": [even(log=True)]}, "bayesOpt knows floats only"),
         ({"engine": ray(searcher={"bayesOpt": {}}), "parameters": [even(step=0.1)]}, "bayesOpt knows floats only"),
-        ({"engine": ray(scheduler={"pbt": {}})}, "spec.engine.rayTune.scheduler.pbt: is not a known field"),
+        ({"engine": population("pbt", searcher={"optuna": {}})}, "choose searcher.random"),
+        ({"engine": population("pbt"), "budget": {"trials": 1}}, "want a population: give budget.trials"),
+        ({"engine": population("pb2"), "parameters": [CHOICE]}, "only the rates and weights of train.algo.ppo"),
+        ({"engine": population("pb2"), "parameters": [LEARNING_RATE]}, "pb2 knows floats only, without log and step"),
+        ({"engine": population("pbt")}, "stopAfterLastGate: found true"),
+        ({"engine": ray(address="ray://host:10001")}, "spec.engine.rayTune.address: found 'ray://host:10001'"),
         ({"engine": ray() | optuna()}, "set exactly one of: optuna, rayTune"),
         ({"runTemplate": small_run()["spec"]}, "evaluation.everySteps: found 0: .* from 1 to totalSteps"),
         ({"runTemplate": {"train": {}}}, "spec.runTemplate.train.env: is required"),

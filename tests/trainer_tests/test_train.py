@@ -178,6 +178,31 @@ def test_resume_from_a_path_is_where_the_first_attempt_begins_and_later_ones_go_
         train(spec, context("d", resume="nowhere"), never, ignore)
 
 
+def test_a_branch_of_another_run_may_learn_on_by_other_values_and_nothing_else_may_differ(line_env, context):
+    source = train(line_spec(), context("source"), after(2), ignore)
+    lower = {"ppo": {"rolloutSteps": 8, "minibatchSize": 32, "learningRate": 1e-4}}
+    branch = context("b", uid="u2", resume=str(source.checkpoint))
+    result = train(line_spec(algo=lower), branch, after(1), ignore)
+    assert result.step == UPDATE * 3
+    on = train(line_spec(), context("c", uid="u3", resume=str(source.checkpoint)), after(1), ignore)
+    assert not torch.equal(tensors(result)["model.safetensors"]["network.actor.head.weight"],
+                           tensors(on)["model.safetensors"]["network.actor.head.weight"])  # fmt: skip
+    with pytest.raises(CheckpointError, match=r"\(train\.seed: 0 -> 5\)"):
+        train(line_spec(algo=lower, seed=5), context("d", uid="u4", resume=str(source.checkpoint)), never, ignore)
+    with pytest.raises(CheckpointError, match=r"learningRate"):  # the run itself stays what it is
+        train(line_spec(algo=lower), context("source", attempt=2), never, ignore)
+
+
+def test_a_run_leaves_at_the_step_that_it_is_told_and_nothing_is_done_twice(line_env, context):
+    spec = line_spec(totalSteps=UPDATE * 4)
+    left = train(spec, context(leave_at=UPDATE * 2 - 1), never, ignore)
+    assert (left.outcome, left.step) == ("stopped", UPDATE * 2)
+    again = train(spec, context(attempt=2, leave_at=UPDATE * 2), never, ignore)
+    assert (again.outcome, again.step, again.checkpoint) == ("stopped", UPDATE * 2, left.checkpoint)
+    whole = train(spec, context("whole"), never, ignore)
+    assert_equal(tensors(train(spec, context(attempt=3), never, ignore)), tensors(whole))
+
+
 def test_a_tensor_of_another_shape_is_refused_before_anything_is_trained(line_env, context, monkeypatch):
     train(line_spec(), context(), after(1), ignore)
     monkeypatch.setattr(session.checkpoint, "spec_differences", lambda old, new: [])

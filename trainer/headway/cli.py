@@ -124,6 +124,14 @@ def _add_studies(parser: argparse.ArgumentParser) -> None:
     picture.add_argument("--study", metavar="NAME", help="its name in the storage (default: the only one)")
     picture.add_argument("--picture", metavar="FILE", type=Path, default=Path("study.png"), help="default: study.png")
     picture.set_defaults(command=_studies_plot)
+    replay = roles.add_parser("replay", help="train again by the schedule that pbt or pb2 has found")
+    replay.add_argument("folder", metavar="OUT", type=Path, help="the study's folder")
+    replay.add_argument("--trial", metavar="N", type=int, help="whose schedule (default: the best trial's)")
+    replay.add_argument(
+        "--seed", metavar="N", type=int, help="another seed (default: its own, and compare the weights)"
+    )
+    replay.add_argument("--out", metavar="DIR", type=Path, help="default: OUT/replay-N, with the seed if one is given")
+    replay.set_defaults(command=_studies_replay)
     for role in (serve, dashboard, picture):
         role.add_argument(
             "--storage", metavar="URL", help="sqlite:///FILE or PostgreSQL's (default: $HEADWAY_STUDIES_STORAGE)"
@@ -234,6 +242,13 @@ def _studies_plot(options: argparse.Namespace) -> int:
     from headway.commands.studies import picture
 
     return picture(options)
+
+
+def _studies_replay(options: argparse.Namespace) -> int:
+    console = _console()
+    from headway.commands.replay import replay
+
+    return replay(options, console)
 
 
 def _studies_dashboard(options: argparse.Namespace) -> int:

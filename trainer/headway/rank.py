@@ -109,6 +109,7 @@ def run_context(run: TrainingRun, settings: Settings, rank: int, world_size: int
         world_size=world_size,
         threads=rank_threads(os.environ),
         device=_device(),
+        leave_at=settings.leave_at,
         stall_s=float(spec.stall_seconds),
     )
 

@@ -37,6 +37,8 @@ class RunContext:
     """CPU threads of this rank, for torch and for the environment's kernel."""
     device: str = "cpu"
     """Where this rank learns: a torch device."""
+    leave_at: int = 0
+    """Save and leave, as if asked to, after the update that reaches so many environment steps; 0 never does."""
     stall_s: float = 0.0
     """The process dumps its stacks and leaves if no update completes for this long, in seconds; 0 waits for ever."""
 

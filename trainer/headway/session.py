@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from headway_api.base import Contract, Float, Int
+from headway_api.steering import STEERING
 from headway_api.train_spec import TrainSpec
 from pydantic import Field
 from torch import Tensor
@@ -93,8 +94,8 @@ class Session:
 
     @property
     def over(self) -> bool:
-        """Say whether no update follows: nothing is left to train, or the study has pruned this run."""
-        return self.finished or self.pruned
+        """Say whether no update follows: nothing is left to train, the study has pruned this run, or it is to leave."""
+        return self.finished or self.pruned or 0 < self.run.leave_at <= self.step
 
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
@@ -181,6 +182,10 @@ class Session:
         if found is None:
             return None
         different = checkpoint.spec_differences(found.manifest.spec, self.spec.to_wire())
+        if found.manifest.uid != self.run.uid:  # a branch of another run
+            for line in (line for line in different if _path(line) in STEERING):
+                log.info("branching with %s", line)
+            different = [line for line in different if _path(line) not in STEERING]
         if different:
             raise CheckpointError(
                 f"{found.directory} was trained by another spec ({'; '.join(different[:5])}): take the change back, "
@@ -198,7 +203,7 @@ class Session:
         try:
             loop = LoopState.model_validate(found.manifest.loop)
             self.vector_steps, self.updates = loop.vector_steps, loop.updates
-            self.best, self.pruned = loop.best, loop.pruned
+            self.best, self.pruned = loop.best, loop.pruned and found.manifest.uid == self.run.uid
             if self.step != found.manifest.step:
                 raise ValueError("the loop's counters contradict the manifest")
             shared, own = checkpoint.load_tensors(found.directory / checkpoint.MODEL), self._own_tensors(found)
@@ -229,6 +234,11 @@ class Session:
             name: torch.cat([piece[name] for piece in pieces])[rows].contiguous() if tensor.dim() else tensor
             for name, tensor in pieces[0].items()
         }
+
+
+def _path(difference: str) -> str:
+    """The field of a line of `spec_differences`."""
+    return difference.partition(":")[0]
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +26,21 @@ def program(name: str) -> str | None:
 
 
 class Postgres:
-    """A server on a socket in `folder`, or, with a password, on a port of `address`. Root may not run it: then it is
-    nobody's."""
+    """A server on a socket, or, with a password, on a port of `address`. Root may not run it: then it is nobody's, and
+    so in a folder of its own: pytest closes those above a test's to everybody else whenever it starts."""
 
-    def __init__(self, folder: Path, address: str = "") -> None:
+    def __init__(self, address: str = "") -> None:
         initdb, server = program("initdb"), program("postgres")
         if initdb is None or server is None:
             if os.environ.get("CI") == "true":
                 pytest.fail("PostgreSQL is not installed: apt-get install postgresql")
             pytest.skip("PostgreSQL is not installed")
         self._user: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
-        self._folder, self._port = folder, free_port() if address else 5432
-        folder.mkdir()
+        self._folder = folder = Path(tempfile.mkdtemp(prefix="headway-postgres-"))
+        self._port = free_port() if address else 5432
         password = secrets.token_hex(16)
         (folder / "password").write_text(password)
         if self._user:
-            for parent in (folder, *list(folder.parents)[:3]):
-                parent.chmod(0o755)
             for path in (folder, folder / "password"):
                 shutil.chown(path, "nobody", "nogroup")
         name = "nobody" if self._user else getpass.getuser()
@@ -58,6 +57,10 @@ class Postgres:
         self.start()
 
     @property
+    def _log(self) -> Path:
+        return self._folder / "log"
+
+    @property
     def _socket(self) -> Path:
         return self._folder / f".s.PGSQL.{self._port}"
 
@@ -68,10 +71,10 @@ class Postgres:
         try:
             wait_for(self._is_up)
         except AssertionError:
-            raise AssertionError((self._folder.parent / "postgres.log").read_text()[-2000:]) from None
+            raise AssertionError(self._log.read_text()[-2000:]) from None
 
     def _launch(self) -> None:
-        with (self._folder.parent / "postgres.log").open("ab") as log:
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(self._command, stderr=log, cwd="/", **self._user)
 
     def _is_up(self) -> bool:
@@ -88,6 +91,7 @@ class Postgres:
         """End it for good."""
         self.process.send_signal(signal.SIGINT)  # it does not wait for who is connected
         self.process.wait(20)
+        shutil.rmtree(self._folder)
 
 
 def free_port() -> int:

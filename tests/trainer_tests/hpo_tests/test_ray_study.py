@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,38 @@ def test_a_study_that_was_left_or_killed_goes_on_to_exactly_n(tmp_path: Path, si
     assert len(list(out.glob("trials/*/checkpoints/*"))) >= 2  # who was stopped has saved
     attempts = [load_run(path).status for path in out.glob("trials/*/trainingrun.yaml")]
     assert max(status.attempt for status in attempts if status is not None) >= 2
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """A Ray cluster of one node; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--head", "--port", str(port), "--num-cpus", "2", "--include-dashboard", "false", "--block"]
+    ray = str(Path(sys.executable).with_name("ray"))
+    node = subprocess.Popen([ray, "start", *options], stdout=subprocess.DEVNULL, start_new_session=True)
+    yield f"127.0.0.1:{port}"
+    node.terminate()
+    node.wait(60)
+
+
+@pytest.mark.integration
+def test_trials_run_on_a_ray_cluster_that_is_there_already(tmp_path: Path, cluster: str) -> None:
+    engine = {"rayTune": {"searcher": {"random": {}}, "address": cluster}}
+    host, port = cluster.split(":")
+    wait_for(lambda: socket.socket().connect_ex((host, int(port))) == 0, timeout=STARTING_S)
+    code, said = finish(start(write(tmp_path, engine=engine), tmp_path / "out", "--trials", "2"))
+    assert code == 0, said
+    assert sum(states(tmp_path / "out").values()) == 2
+
+
+@pytest.mark.integration
+def test_a_ray_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
+    engine = {"rayTune": {"searcher": {"random": {}}, "address": "127.0.0.1:9"}}
+    code, said = finish(start(write(tmp_path, engine=engine), tmp_path / "out", "--trials", "2"))
+    assert code == 2, said
+    assert "spec.engine.rayTune.address: found '127.0.0.1:9'" in said
 
 
 @pytest.mark.integration

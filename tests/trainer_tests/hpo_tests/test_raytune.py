@@ -16,7 +16,7 @@ from trainer_tests.hpo_tests.conftest import KEY, finish, memory, point
 pytest.importorskip("ray.tune")
 from headway.hpo.raytune.bayes import BayesOptSampler
 from headway.hpo.raytune.book import Book
-from headway.hpo.raytune.schedulers import NotedAsha
+from headway.hpo.raytune.schedulers import NotedHalving
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 HALVING = {"rayTune": {"scheduler": {"asha": {"reductionFactor": 2}}, "searcher": {"random": {}}}}
@@ -43,7 +43,7 @@ def report(scheduler, number, index, success):
 
 def scheduler_of(study, core, tmp_path):
     book = Book(study, core, tmp_path)
-    scheduler = NotedAsha(study.spec, book)
+    scheduler = NotedHalving(study.spec, book)
     scheduler.added = set()
     return book, scheduler
 
@@ -83,6 +83,25 @@ def test_the_last_evaluation_never_stops_a_trial(tmp_path: Path) -> None:
     for number, success in enumerate([0.9, 0.1]):
         book.next()
         assert report(scheduler, number, 4, success) == "CONTINUE"
+
+
+def test_hyperband_gives_each_trial_the_same_bracket_again(tmp_path: Path) -> None:
+    engine = {"rayTune": {"scheduler": {"hyperband": {"reductionFactor": 2}}, "searcher": {"random": {}}}}
+    study, core = opened(engine=engine)
+    _, scheduler = scheduler_of(study, core, tmp_path)
+    first_rungs = [[rung for rung, _ in bracket._rungs] for bracket in scheduler._brackets]
+    assert first_rungs == [[4, 2, 1], [4, 2], [4]]  # four evaluations; the last bracket stops nobody
+
+    def brackets() -> list[int]:
+        _, scheduler = scheduler_of(study, core, tmp_path)
+        trials = [SimpleNamespace(trial_id=f"t{n}", config={"number": n}) for n in range(30)]
+        for trial in trials:
+            scheduler.on_trial_add(None, trial)
+        return [scheduler._brackets.index(scheduler._trial_info[trial.trial_id]) for trial in trials]
+
+    found = brackets()
+    assert found == brackets()
+    assert len(set(found)) > 1
 
 
 def test_an_actor_that_was_asked_to_leave_has_not_failed(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_it_waits_for_its_certificate_and_ends_while_it_waits(tmp_path: Path) ->
 def test_killed_again_and_again_it_loses_and_doubles_nothing(tmp_path: Path, database: str) -> None:
     """8 callers; every two seconds or so a SIGKILL to the service or a power cut of PostgreSQL."""
     trials, threads = int(os.environ.get("HEADWAY_PROVE_TRIALS", "48")), 8
-    postgres = Postgres(tmp_path / "pg") if database == "postgresql" else None
+    postgres = Postgres() if database == "postgresql" else None
     url = postgres.url if postgres else f"sqlite:///{tmp_path / 'studies.db'}"
     spec = study(sampler={"tpe": {}}, pruner={"median": {}}, budget={"trials": trials, "parallel": threads})
     service = Service(tmp_path, url)

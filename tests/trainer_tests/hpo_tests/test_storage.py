@@ -14,9 +14,9 @@ from trainer_tests.hpo_tests.databases import Postgres
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL of this test's own."""
-    server = Postgres(tmp_path / "pg")
+    server = Postgres()
     yield server.url
     server.stop()
 

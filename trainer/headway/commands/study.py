@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ENGINES = {"optuna": "optuna", "raytune": "rayTune"}  # --engine -> its field
 PICTURE = "study.png"
+LINEAGE = "lineage.jsonl"  # of a population: hpo/raytune/lineage.py
 LOCAL = "local"  # stands for the namespace and the UID that a study has on a cluster
 
 
@@ -197,6 +198,8 @@ def _summarise(console: Console, options: Options, engine: Engine, out: Path) ->
         rows.append(("best", f"trial {best.number}: {values}"))
         rows += [("", f"{path} = {value}") for path, value in best.parameters.items()]
         rows.append(("train it", shlex.join([typed("headway"), "run", str(out / "best.yaml")])))
+        if (out / LINEAGE).exists():
+            rows.append(("schedule", shlex.join([typed("headway"), "studies", "replay", str(out)])))
     if not engine.is_finished:
         rows.append(("go on", options.command()))
     rows += [("picture", str(out / PICTURE))] if counts.complete else []

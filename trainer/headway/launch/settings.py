@@ -26,6 +26,8 @@ class Settings:
     """Root of all runs' checkpoints; this run's are under `<namespace>/<name>`."""
     out: Path
     """Metrics, event files, the local progress file."""
+    leave_at: int
+    """Environment steps after which the run saves and leaves; 0: it makes all its steps."""
     nnodes: int
     nproc: int
     """Ranks on this node."""
@@ -54,6 +56,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         attempt=_number(env, names.ENV_ATTEMPT, least=1),
         root=Path(_text(env, names.ENV_ROOT)),
         out=Path(_text(env, names.ENV_OUT)),
+        leave_at=_number(env, names.ENV_LEAVE_AT, least=0, default="0"),
         nnodes=_number(env, names.ENV_NNODES, least=1, default="1"),
         nproc=_number(env, names.ENV_NPROC, least=1, default="1"),
         node_rank=_number(env, names.ENV_NODE_RANK, least=0, default="0"),

@@ -48,7 +48,8 @@ class Ended:
 class Attempt:
     """Starts the child and follows it to its end."""
 
-    def __init__(self, folder: Folder, run: TrainingRun, lock: int) -> None:
+    def __init__(self, folder: Folder, run: TrainingRun, lock: int, leave_at: int = 0) -> None:
+        """Start it. After `leave_at` environment steps, if there are to be any, it saves and leaves by itself."""
         self.run = run.model_copy(update={"status": status.starting(run.status, _now())})
         self.number = self._status.attempt
         self._folder = folder
@@ -62,7 +63,7 @@ class Attempt:
         self._demotions: int | None = None  # announced, or before this attempt
         self._saving = False
         self._write()
-        self._child = Child(folder, self.run, self.number, lock)
+        self._child = Child(folder, self.run, self.number, lock, leave_at)
 
     def follow(self, screen: Screen, interrupts: Interrupts) -> Ended:
         """Show and record how it goes, until it has ended."""

@@ -18,13 +18,13 @@ WORKER_COMMAND = (sys.executable, "-m", "headway", "worker")
 class Child:
     """One attempt as a process. It saves and leaves when asked to, and when this process is gone."""
 
-    def __init__(self, folder: Folder, run: TrainingRun, attempt: int, lock: int) -> None:
+    def __init__(self, folder: Folder, run: TrainingRun, attempt: int, lock: int, leave_at: int = 0) -> None:
         arguments = ("--termination-log", str(folder.outcome(attempt)), "--stop-at-eof")
         folder.outcome(attempt).unlink(missing_ok=True)
         with folder.log(attempt).open("wb") as log:
             self._process = subprocess.Popen(
                 [*WORKER_COMMAND, *arguments],
-                env=worker_environment(dict(os.environ), folder, run, attempt),
+                env=worker_environment(dict(os.environ), folder, run, attempt) | {names.ENV_LEAVE_AT: str(leave_at)},
                 stdin=subprocess.PIPE,  # its end tells the child that this process is gone
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -60,6 +60,7 @@ class Engine:
         self._ending = ""  # why nothing more is started; what runs is stopped
         self._leaving = False
         self._best: BestTrial | None = None
+        self.best_note = ""  # comment lines in best.yaml
         self.said: list[str] = []  # what has happened, for the screen to take away
         self.snapshot = core.snapshot()
         self._first_asked = core.first_asked() or time.time()
@@ -204,7 +205,7 @@ class Engine:
         document = run_document(self._spec, name, best.parameters, best.number, 0)
         values = ", ".join(f"{metric} {value:.4g}" for metric, value in best.values.items())
         head = f"# Trial {best.number} of the study {self.study.metadata.name}: {values} on validation levels.\n"
-        head += "# headway run best.yaml; kubectl apply -f best.yaml\n"
+        head += "# headway run best.yaml; kubectl apply -f best.yaml\n" + self.best_note
         write_whole(self._out / "best.yaml", head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 

@@ -21,12 +21,15 @@ from headway.view import View
 class LocalTrial:
     """The run of one seed of a trial, in a folder of its own. Killed, it goes on from its newest checkpoint."""
 
-    def __init__(self, number: int, seed_index: int, run: TrainingRun, path: Path) -> None:
-        """Start it. Raises UserError if the folder cannot be had."""
+    def __init__(self, number: int, seed_index: int, run: TrainingRun, path: Path, leave_at: int = 0) -> None:
+        """Start it; after `leave_at` environment steps, if given, it saves and leaves.
+
+        Raises UserError if the folder cannot be had.
+        """
         self.number, self.seed_index = number, seed_index
         self.pruned = False  # it was stopped because the study said so
         self.restarts = 0
-        self._given, self._folder = run, Folder(path)
+        self._given, self._folder, self._leave_at = run, Folder(path), leave_at
         self._begin()
 
     def _begin(self) -> None:
@@ -35,7 +38,7 @@ class LocalTrial:
         self._interrupts = Interrupts()
         self._folder.refuse_strangers(self._given.metadata.name)
         lock = self._folder.claim()
-        attempt = Attempt(self._folder, self._folder.adopt(self._given), lock)
+        attempt = Attempt(self._folder, self._folder.adopt(self._given), lock, self._leave_at)
         self._thread = threading.Thread(target=self._follow, args=(attempt, lock), daemon=True)
         self._thread.start()
 

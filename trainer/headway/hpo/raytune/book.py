@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from headway_api.hpo_study import METRICS, HPOStudy
 from headway_api.progress import EvaluationPoint
+from headway_api.study_wire import StudySnapshot
 from headway_api.trials import UnknownPathError, run_document, run_name
 from optuna.trial import TrialState
 from pydantic import ValidationError
@@ -47,13 +49,17 @@ class Book:
 
     def curves(self) -> dict[int, dict[int, float]]:
         """Values by evaluation of each trial that is complete or pruned."""
-        ended = [(n, t) for n, t in records.numbered(self._core.trials()) if t.state in ENDED]
-        return {number: dict(trial.intermediate_values) for number, trial in ended}
+        ended = {n for n, trial in records.numbered(self._core.trials()) if trial.state in ENDED}
+        return {number: curve for number, curve in self.all_curves().items() if number in ended}
 
-    def left(self) -> int:
-        """How many trials have not ended."""
+    def all_curves(self) -> dict[int, dict[int, float]]:
+        """Values by evaluation of each trial."""
+        return {n: dict(trial.intermediate_values) for n, trial in records.numbered(self._core.trials())}
+
+    def rounds(self) -> Iterator[int]:
+        """Yield for how many trials Ray's loop is to run, each time: here once, for all that have not ended."""
         counts = self._core.snapshot().trials
-        return max(0, counts.total - counts.finished)
+        yield max(0, counts.total - counts.finished)
 
     def next(self) -> dict[str, Any] | None:
         """Return what the next trial's actor is told; None once there is none. Those that were begun come first."""
@@ -69,9 +75,8 @@ class Book:
 
     def _begin(self, number: int) -> dict[str, Any] | None:
         """Ask for a point; one that makes no run has failed at once."""
-        folder = self.folder(number)
         try:
-            document = run_document(self._spec, folder.name, self._core.ask(number), number, 0)
+            document = self.document(number)
         except (ValidationError, UnknownPathError) as error:
             self._tell(number, "failed", 0, str(error).replace("\n", " ")[:500])
             return None
@@ -80,11 +85,24 @@ class Book:
         return {
             "number": number,
             "document": document,
-            "folder": str(folder.resolve()),
+            "folder": str(self.folder(number).resolve()),
             "metric": METRICS[self._spec.objectives[0].metric],
             "restarts": self._spec.run_template.failure_policy.max_restarts,
             "worker": list(child.WORKER_COMMAND),
+            **self.told(number),
         }
+
+    def document(self, number: int) -> dict[str, Any]:
+        """Return a trial's run as on the wire. Raises ValidationError, UnknownPathError."""
+        return run_document(self._spec, self.folder(number).name, self._core.ask(number), number, 0)
+
+    def told(self, number: int) -> dict[str, Any]:
+        """Return at which environment step its run is to leave, 0 for none, and how many evaluations were before it."""
+        return {"leave_at": 0, "offset": 0}
+
+    def current(self, snapshot: StudySnapshot) -> StudySnapshot:
+        """Return the study with the values that its trials train with now."""
+        return snapshot
 
     def folder(self, number: int) -> Path:
         """Where a trial's run is."""
@@ -95,6 +113,7 @@ class Book:
         if result["evaluation"] <= self._known.get(number, 0):
             return TrialScheduler.CONTINUE
         self._core.report(number, 0, [EvaluationPoint.model_validate_json(result["point"])])
+        self._known[number] = result["evaluation"]
         if decision == TrialScheduler.STOP:
             self._tell(number, "pruned", int(result["step"]))
         return decision
@@ -104,6 +123,9 @@ class Book:
         if result["ended"] == "complete":
             self._core.report(number, 0, [], ended=True)
             self._tell(number, "complete", int(result["step"]))
+        elif result["ended"] == "saved":
+            with self._lock:
+                self._open.discard(number)
         elif not self.leave.is_set():
             self.fail(number, result["error"])
 

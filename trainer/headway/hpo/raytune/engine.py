@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from headway_api.hpo_study import HPOStudy
+from headway_api.ray_rules import population
 
 # Ray reads these when it is loaded or started. It prints nothing between our lines, sends no figures to its makers,
 # writes no files that nobody reads and takes a last word without the metric; a trial's own processes choose their GPUs,
-# and are not killed with their actor: they notice, save and leave.
+# and are not killed with their actor: they notice, save and leave. Nobody without Ray's token is let in, or spoken to.
 for _name, _value in {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -24,6 +26,7 @@ for _name, _value in {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "RAY_kill_child_processes_on_worker_exit": "false",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AUTH_MODE": "token",
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -35,6 +38,7 @@ from headway.errors import UserError  # noqa: E402
 from headway.hpo.core import StudyCore  # noqa: E402
 from headway.hpo.local.engine import Engine, ShownTrial  # noqa: E402
 from headway.hpo.raytune.book import Book, BookSearcher  # noqa: E402
+from headway.hpo.raytune.population import PopulationBook  # noqa: E402
 from headway.hpo.raytune.schedulers import SCHEDULERS  # noqa: E402
 from headway.hpo.raytune.trainable import train_trial  # noqa: E402
 from headway.local.folder import Folder  # noqa: E402
@@ -80,17 +84,25 @@ class RayEngine(Engine):
 
     def __init__(self, study: HPOStudy, core: StudyCore, out: Path) -> None:
         super().__init__(study, core, out)
-        self._book = Book(study, core, out)
+        is_population = population(study.spec) is not None
+        self._book: Book = PopulationBook(study, core, out) if is_population else Book(study, core, out)
+        assert study.spec.engine.ray_tune is not None
+        self._settings = study.spec.engine.ray_tune
+        if is_population:
+            self.best_note = (
+                "# With the values that the trial ended with. How they changed on the way is in lineage.jsonl:\n"
+                f"# headway studies replay {out} trains by that.\n"
+            )
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._seen: dict[int, RayTrial] = {}  # every trial of this process
+        self._seen: dict[Path, RayTrial] = {}  # every run of this process, by its folder
         self._shown: list[ShownTrial] = []
 
     def is_over(self, interrupts: Interrupts) -> bool:
         """Do one round; say whether all is finished, or saved and left. Raises what Ray's loop has raised."""
         if interrupts.asked_to_leave:
             self._leaving = True
-        self.snapshot = self.core.snapshot()
+        self.snapshot = self._book.current(self.core.snapshot())
         self._look()
         self._keep_best()
         self._keep_to_budget()
@@ -109,7 +121,8 @@ class RayEngine(Engine):
         self.said += said
         self._shown = []
         for number in self._book.open:
-            trial = self._seen.setdefault(number, RayTrial(number, self._book.folder(number)))
+            folder = self._book.folder(number)
+            trial = self._seen.setdefault(folder, RayTrial(number, folder))
             trial.look()
             self._shown.append(trial)
 
@@ -129,49 +142,63 @@ class RayEngine(Engine):
         if self._ending:
             self._book.prune_rest(self._ending)
         self._look()
-        self.snapshot = self.core.snapshot()
+        self.snapshot = self._book.current(self.core.snapshot())
         self._keep_best()
 
     def _start(self) -> None:
-        """Start Ray on this machine, and its loop in a thread."""
+        """Start Ray on this machine, or find the cluster, and start the loop in a thread."""
         place = self._out.resolve() / "ray"
         shutil.rmtree(place, ignore_errors=True)  # files of Ray's that nobody reads
         on_sigterm = signal.getsignal(signal.SIGTERM)
-        ray.init(
-            num_cpus=self._spec.budget.parallel,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=True,
-            logging_level=logging.ERROR,
-        )
+        address = self._settings.address
+        own = {} if address else {"num_cpus": self._spec.budget.parallel, "include_dashboard": False}
+        if address:
+            refuse_silent(address)  # Ray itself would wait for minutes
+        ray.init(address or "local", log_to_driver=False, configure_logging=True, logging_level=logging.ERROR, **own)
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own, which ends the process
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         self._thread = threading.Thread(target=self._search, args=(place,), daemon=True)
         self._thread.start()
 
     def _search(self, place: Path) -> None:
-        engine = self._spec.engine.ray_tune
-        assert engine is not None
         try:
-            tuner = tune.Tuner(
-                tune.with_resources(train_trial, {"cpu": 1}),
-                tune_config=tune.TuneConfig(
-                    num_samples=self._book.left(),
-                    max_concurrent_trials=self._spec.budget.parallel,
-                    search_alg=BookSearcher(self._book),
-                    scheduler=SCHEDULERS[engine.scheduler.chosen()[0]](self._spec, self._book),
-                ),
-                run_config=tune.RunConfig(
-                    name=self.study.metadata.name,
-                    storage_path=str(place),
-                    stop=_Leaving(self._book),
-                    verbose=0,
-                    failure_config=tune.FailureConfig(max_failures=self._spec.run_template.failure_policy.max_restarts),
-                ),
-            )
-            tuner.fit()
+            for trials in self._book.rounds():
+                self._round(place, trials).fit()
         except BaseException as error:  # told by the thread that shows the study
             self._error = error
+
+    def _needs(self) -> dict[str, float]:
+        """What Ray sets aside for a trial: on this machine one of as many places as trials may run."""
+        run = self._spec.run_template
+        return {"cpu": run.ranks_per_node, "gpu": run.gpus_per_node} if self._settings.address else {"cpu": 1}
+
+    def _round(self, place: Path, trials: int) -> tune.Tuner:
+        kind = self._settings.scheduler.chosen()[0]
+        return tune.Tuner(
+            tune.with_resources(train_trial, self._needs()),
+            tune_config=tune.TuneConfig(
+                num_samples=trials,
+                max_concurrent_trials=self._spec.budget.parallel,
+                search_alg=BookSearcher(self._book),
+                scheduler=SCHEDULERS[kind](self._spec, self._book),
+            ),
+            run_config=tune.RunConfig(
+                name=self.study.metadata.name,
+                storage_path=str(place),
+                stop=_Leaving(self._book),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=self._spec.run_template.failure_policy.max_restarts),
+            ),
+        )
+
+
+def refuse_silent(address: str) -> None:
+    """Raise UserError if nobody listens at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"spec.engine.rayTune.address: found {address!r}: {error}: is the cluster up?") from None
 
 
 class _Leaving(Stopper):

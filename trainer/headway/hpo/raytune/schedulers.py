@@ -6,11 +6,13 @@ begin empty. Ours are filled again from the record, and nothing of Ray's is ever
 
 from __future__ import annotations
 
+import math
+import random
 from types import SimpleNamespace
 from typing import Any
 
 from headway_api.hpo_study import HPOStudySpec
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from headway.hpo.pruners import evaluations_per_run
 from headway.hpo.raytune.book import Book
@@ -18,13 +20,20 @@ from headway.hpo.raytune.book import Book
 EARLIER = "earlier-"  # before the names of trials that ended before this process began
 
 
-class NotedAsha(ASHAScheduler):
-    """ASHA over the evaluations of a study. An evaluation that the record has was decided before: it goes on."""
+class NotedHalving(AsyncHyperBandScheduler):
+    """ASHA over the evaluations of a study, or asynchronous Hyperband: ASHA in brackets that begin at other rungs each.
+
+    An evaluation that the record has was decided before: it goes on.
+    """
 
     def __init__(self, spec: HPOStudySpec, book: Book) -> None:
-        assert spec.engine.ray_tune is not None and spec.engine.ray_tune.scheduler.asha is not None
-        kind, self._last = spec.engine.ray_tune.scheduler.asha, evaluations_per_run(spec)
+        assert spec.engine.ray_tune is not None
+        scheduler, self._last, self._seed = spec.engine.ray_tune.scheduler, evaluations_per_run(spec), spec.seed
+        kind = scheduler.asha or scheduler.hyperband
+        assert kind is not None
+        rungs = int(math.log(max(1.0, self._last / kind.min_evaluations), kind.reduction_factor) + 1e-9) + 1
         super().__init__(
+            brackets=rungs if scheduler.hyperband is not None else 1,
             time_attr="evaluation",
             metric="value",
             mode="max" if spec.objectives[0].direction == "maximize" else "min",
@@ -37,10 +46,17 @@ class NotedAsha(ASHAScheduler):
         for number, curve in book.curves().items():
             self._remember(number, curve)
 
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Give the trial its bracket: drawn as Ray does, but from the study's seed, so that it is the same again."""
+        super().on_trial_add(tune_controller, trial)
+        weights = [math.exp(len(bracket._rungs)) for bracket in self._brackets]
+        rng = random.Random(f"{self._seed}/bracket/{trial.config['number']}")
+        self._trial_info[trial.trial_id] = rng.choices(self._brackets, weights)[0]
+
     def _remember(self, number: int, curve: dict[int, float]) -> None:
         """Fill the rungs with a trial that has ended."""
-        trial: Any = SimpleNamespace(trial_id=f"{EARLIER}{number}")
-        super().on_trial_add(None, trial)
+        trial: Any = SimpleNamespace(trial_id=f"{EARLIER}{number}", config={"number": number})
+        self.on_trial_add(None, trial)
         for evaluation, value in sorted(curve.items()):
             if evaluation < self._last:
                 super().on_trial_result(None, trial, {"evaluation": evaluation, "value": value})
@@ -82,4 +98,10 @@ class NotedFifo(FIFOScheduler):
         self._book.fail(trial.config["number"], "its actor has died: see Ray's log")
 
 
-SCHEDULERS: dict[str, type[NotedAsha] | type[NotedFifo]] = {"asha": NotedAsha, "none": NotedFifo}
+SCHEDULERS: dict[str, type[NotedHalving] | type[NotedFifo]] = {
+    "asha": NotedHalving,
+    "hyperband": NotedHalving,
+    "pbt": NotedFifo,  # between the rounds of Ray's loop: population.py
+    "pb2": NotedFifo,
+    "none": NotedFifo,
+}

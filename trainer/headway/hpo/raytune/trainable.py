@@ -27,7 +27,8 @@ def train_trial(config: dict[str, Any]) -> None:
     while True:
         ended = trial.ended  # before reading: what was written until then is read
         points = trial.evaluations()
-        for point in points[reported:]:
+        for found in points[reported:]:
+            point = found.model_copy(update={"index": config["offset"] + found.index})
             # As text: Ray takes objects apart and names their fields anew.
             tune.report(
                 {
@@ -43,9 +44,16 @@ def train_trial(config: dict[str, Any]) -> None:
         elif ended.end is End.FAILED and _may_go_on(trial, ended.exit_code, config):
             trial.begin_again()
         else:
-            outcome = "complete" if ended.end is End.DONE else "failed"
-            tune.report({"ended": outcome, "step": trial.step, "error": "" if outcome == "complete" else ended.error})
+            outcome = _outcome(ended.end, trial.step, config["leave_at"])
+            tune.report({"ended": outcome, "step": trial.step, "error": ended.error if outcome == "failed" else ""})
             return
+
+
+def _outcome(end: End, step: int, leave_at: int) -> str:
+    """Say how the actor's work has ended: the whole run, the part of it that was asked for, or not well."""
+    if end is End.DONE:
+        return "complete"
+    return "saved" if end is End.SAVED and 0 < leave_at <= step else "failed"
 
 
 def _begin(config: dict[str, Any]) -> LocalTrial:
@@ -53,7 +61,9 @@ def _begin(config: dict[str, Any]) -> LocalTrial:
     deadline = time.monotonic() + LEAVING_S
     while True:
         try:
-            return LocalTrial(config["number"], 0, validate(config["document"]), Path(config["folder"]))
+            return LocalTrial(
+                config["number"], 0, validate(config["document"]), Path(config["folder"]), config["leave_at"]
+            )
         except UserError:
             if time.monotonic() > deadline:
                 raise
