@@ -65,9 +65,10 @@ have_image() { docker image inspect "$1" >/dev/null 2>&1; }
 
 # bake NAME FINGERPRINT NODE_IMAGE IMAGE...: a node image that has the images in its containerd from the first second.
 bake() {
-  local name=$1 mark=$2 node=$3 container entrypoint
+  local name=$1 mark=$2 node=$3 entrypoint
   shift 3
   container=$(docker run --detach --privileged --entrypoint containerd "$node")
+  trap 'docker rm --force --volumes "$container"' EXIT  # of the subshell: gigabytes, whatever happens
   for _ in $(seq 60); do
     if docker exec "$container" ctr version; then break; fi
     sleep 0.5
@@ -82,7 +83,15 @@ bake() {
   docker wait "$container"
   entrypoint=$(docker image inspect --format '{{ json .Config.Entrypoint }}' "$node")
   docker commit --change "ENTRYPOINT $entrypoint" --change "LABEL headway.fingerprint=$mark" "$container" "$name"
-  docker rm --volumes "$container"
+}
+
+# need_space BYTES WHAT: die where the engine's disk has less left.
+need_space() {
+  local root free
+  root=$(docker info --format '{{ .DockerRootDir }}')
+  [ -d "$root" ] || return 0  # the engine is on another machine
+  free=$(df --output=avail --block-size=1 "$root" | tail -1)
+  [ "$free" -ge "$1" ] || die "$2 needs $(($1 >> 30)) GiB free under $root, there are $((free >> 30)): docker system prune"
 }
 
 arch() { case $(uname -m) in x86_64) echo amd64 ;; aarch64 | arm64) echo arm64 ;; *) uname -m ;; esac; }
