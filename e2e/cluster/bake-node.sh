@@ -34,8 +34,8 @@ main() {
     say "$WORKER has the large layers of $* already"
   else
     docker image rm --force "$WORKER" >/dev/null 2>&1 || true  # one at a time: they are large
-    # Packed, on its way, and unpacked; afterwards once in the node image and once on each of two workers.
-    need_space $((3 * ($(docker image inspect --format '{{ .Size }}' "$@" | paste --serial --delimiters +)))) "$WORKER"
+    # On its way packed, packed and unpacked; afterwards in the node image, on each of two workers, and room for pods.
+    need_space $((4 * ($(docker image inspect --format '{{ .Size }}' "$@" | paste --serial --delimiters +)))) "$WORKER"
     step "$WORKER baked with $*" bake "$WORKER" "$mark" "$node" "$@"
   fi
   mkdir -p "$STATE"
