@@ -75,6 +75,14 @@ def test_only_the_operators_account_is_the_operator() -> None:
     assert [identity.is_operator(token) for token in ("good", "other", "person", "junk", "")] == [True] + [False] * 4
 
 
+def test_of_a_token_that_was_never_reviewed_nothing_is_known_at_once() -> None:
+    identity, _ = accounts(reviewer := Reviewer(good=OPERATOR))
+    assert identity.known_operator("good") is None and identity.known_operator("") is None
+    assert reviewer.asked == 0
+    assert not identity.is_operator("junk")
+    assert identity.known_operator("junk") is False
+
+
 def test_a_service_account_has_the_storage_of_its_namespace_and_a_person_has_none() -> None:
     identity, _ = accounts(Reviewer(notebook="system:serviceaccount:team-a:default", person="alice"))
     assert identity.namespace("notebook") == "team-a"
@@ -96,8 +104,10 @@ def test_a_review_is_remembered_for_a_minute_for_its_audience_alone() -> None:
     assert reviewer.asked == 1
     identity.namespace("good")
     assert reviewer.asked == 2
+    assert identity.known_operator("good") is True
     now[0] = 61.0
     reviewer.users = {}
+    assert identity.known_operator("good") is None and reviewer.asked == 2
     assert not identity.is_operator("good") and reviewer.asked == 3
 
 

@@ -14,5 +14,8 @@ class Fixed:
     def is_operator(self, token: str) -> bool:
         return token == self._operator
 
+    def known_operator(self, token: str) -> bool | None:
+        return None if token == self._operator else False
+
     def namespace(self, token: str) -> str | None:
         return self._namespaces.get(token)

@@ -21,6 +21,10 @@ class Anybody:
         """Say yes."""
         return True
 
+    def known_operator(self, token: str) -> bool | None:
+        """Say yes."""
+        return True
+
     def namespace(self, token: str) -> str | None:
         """Give no namespace: Optuna's protocol is not served here."""
         return None
