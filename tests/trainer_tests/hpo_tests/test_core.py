@@ -100,6 +100,20 @@ def test_a_trial_that_nobody_asked_for_is_named() -> None:
         core.tell(5, "failed", steps=0)
 
 
+def test_values_that_change_midway_are_shown_and_the_point_stays_what_it_was() -> None:
+    storage, spec = memory(), study(parameters=[RATE, EPOCHS], budget={"trials": 2})
+    core = StudyCore(storage, KEY, spec)
+    point_of_0, other = core.ask(0), {RATE["path"]: 0.5, EPOCHS["path"]: 3}
+    core.change(0, other)
+    again = StudyCore(storage, KEY, spec)
+    assert again.ask(0) == point_of_0
+    assert [row.values for row in again.snapshot().running] == [other]
+    finish(again, 0, 0.7)
+    assert again.snapshot().best[0].parameters == other
+    with pytest.raises(UnknownTrialError):
+        core.change(1, other)
+
+
 def test_a_finite_space_is_tried_without_repetition_by_many_threads() -> None:
     eight = {"path": "train.evaluation.levels", "int": {"low": 1, "high": 8}}
     spec = study({"tpe": {}}, parameters=[EPOCHS, eight], budget={"trials": 64, "parallel": 8})

@@ -97,6 +97,16 @@ class StudyCore:
             self._hand_out(trial, values)
         return values
 
+    def change(self, number: int, values: dict[str, Any]) -> None:
+        """Note the values that a trial goes on with. Its point, which no other trial has, stays what `ask` has told.
+
+        Raises UnknownTrialError.
+        """
+        with self._held():
+            trial = self._need(number)
+            if records.present_values_of(trial) != values:
+                self._storage.set_trial_user_attr(trial._trial_id, records.NOW, values)
+
     def report(self, number: int, seed_index: int, evaluations: Sequence[EvaluationPoint], ended: bool = False) -> bool:
         """Note evaluations of a seed's run; return whether the trial is to stop. Those known already change nothing.
 

@@ -15,9 +15,10 @@ from headway_api.progress import EvaluationPoint
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-NUMBER, VALUES, STEPS, REASON, WARM = (
+NUMBER, VALUES, NOW, STEPS, REASON, WARM = (
     "headway:number",
     "headway:values",
+    "headway:now",
     "headway:steps",
     "headway:reason",
     "headway:warm",
@@ -51,6 +52,12 @@ def values_of(trial: FrozenTrial) -> dict[str, Any] | None:
     """Return the decided values by path; None before the decision."""
     values = trial.user_attrs.get(VALUES)
     return values if isinstance(values, dict) else None
+
+
+def present_values_of(trial: FrozenTrial) -> dict[str, Any] | None:
+    """Return the values that the trial trains with now, where a population has changed them, or the decided ones."""
+    values = trial.user_attrs.get(NOW)
+    return values if isinstance(values, dict) else values_of(trial)
 
 
 def seeds_of(trial: FrozenTrial, seeds: int) -> list[SeedRecord]:

@@ -65,9 +65,9 @@ def _undominated(scores: dict[int, np.ndarray]) -> list[int]:
 
 def _best(spec: HPOStudySpec, number: int, trial: FrozenTrial) -> BestTrial:
     values = {objective.metric: value for objective, value in zip(spec.objectives, trial.values, strict=True)}
-    return BestTrial(number=number, run="", values=values, parameters=records.values_of(trial) or {})
+    return BestTrial(number=number, run="", values=values, parameters=records.present_values_of(trial) or {})
 
 
 def _row(spec: HPOStudySpec, number: int, trial: FrozenTrial) -> TrialRow:
     ended = sum(record.ended for record in records.seeds_of(trial, spec.seeds_per_trial))
-    return TrialRow(number=number, values=records.values_of(trial) or {}, seeds_done=ended)
+    return TrialRow(number=number, values=records.present_values_of(trial) or {}, seeds_done=ended)

@@ -9,7 +9,6 @@ from typing import Any
 
 from headway_api.hpo_study import METRICS, HPOStudy
 from headway_api.progress import EvaluationPoint
-from headway_api.study_wire import StudySnapshot
 from headway_api.trials import UnknownPathError, run_document, run_name
 from optuna.trial import TrialState
 from pydantic import ValidationError
@@ -99,10 +98,6 @@ class Book:
     def told(self, number: int) -> dict[str, Any]:
         """Return at which environment step its run is to leave, 0 for none, and how many evaluations were before it."""
         return {"leave_at": 0, "offset": 0}
-
-    def current(self, snapshot: StudySnapshot) -> StudySnapshot:
-        """Return the study with the values that its trials train with now."""
-        return snapshot
 
     def folder(self, number: int) -> Path:
         """Where a trial's run is."""

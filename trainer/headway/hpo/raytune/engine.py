@@ -102,7 +102,7 @@ class RayEngine(Engine):
         """Do one round; say whether all is finished, or saved and left. Raises what Ray's loop has raised."""
         if interrupts.asked_to_leave:
             self._leaving = True
-        self.snapshot = self._book.current(self.core.snapshot())
+        self.snapshot = self.core.snapshot()
         self._look()
         self._keep_best()
         self._keep_to_budget()
@@ -142,7 +142,7 @@ class RayEngine(Engine):
         if self._ending:
             self._book.prune_rest(self._ending)
         self._look()
-        self.snapshot = self._book.current(self.core.snapshot())
+        self.snapshot = self.core.snapshot()
         self._keep_best()
 
     def _start(self) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 from headway_api.hpo_study import HPOStudy
 from headway_api.ray_rules import population
-from headway_api.study_wire import StudySnapshot
 from headway_api.trials import run_document, run_name
 from pydantic import ValidationError
 
@@ -56,6 +55,8 @@ class PopulationBook(Book):
     def rounds(self) -> Iterator[int]:
         """Yield how many trials train in each generation; after each, decide how all go on."""
         while not self.leave.is_set() and (alive := self._alive()):
+            for number in alive:
+                self._core.change(number, self.member(number).values)  # again, if killed after the lineage was written
             self._waiting = [number for number in alive if not self._is_there(number)]
             if self._waiting:
                 yield len(self._waiting)
@@ -72,15 +73,6 @@ class PopulationBook(Book):
     def folder(self, number: int) -> Path:
         """Where a trial's run is; a branch has a folder of its own."""
         return self._out / "trials" / self.member(number).run
-
-    def current(self, snapshot: StudySnapshot) -> StudySnapshot:
-        """Return the study with the values that its trials train with now; the storage has those of their beginning."""
-        running = [
-            row.model_copy(update={"values": self.member(row.number).values}) if row.number in self._asked else row
-            for row in snapshot.running
-        ]
-        best = [row.model_copy(update={"parameters": self.member(row.number).values}) for row in snapshot.best]
-        return snapshot.model_copy(update={"running": running, "best": best})
 
     def member(self, number: int) -> Member:
         """Return what a trial trains in this generation."""
