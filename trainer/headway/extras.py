@@ -12,7 +12,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "gym": ("Box2D", "gymnasium_robotics", "mujoco", "highway_env", "minigrid", "irsim"),
     "cuda": ("numba_cuda",),
     "hpo": ("optuna", "cmaes", "scipy", "sqlalchemy", "psycopg", "aiohttp", "grpc", "optuna_dashboard", "matplotlib"),
-    "raytune": ("ray", "bayes_opt"),
+    "raytune": ("ray", "sklearn", "bayes_opt"),
     "operator": ("kopf", "kubernetes", "aiohttp", "prometheus_client", "cryptography"),
 }
 

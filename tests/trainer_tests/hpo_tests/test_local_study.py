@@ -78,7 +78,7 @@ def test_all_trials_are_run_and_the_best_is_a_run_that_headway_takes(tmp_path: P
     found = states(tmp_path / "out")
     assert found[TrialState.COMPLETE] + found[TrialState.PRUNED] == 6
     best = load_run(tmp_path / "out" / "best.yaml")
-    assert best.metadata.name == "search-best"
+    assert best.metadata.name == "search-tuned"
     rates = [load_run(path).spec.train.algo.ppo for path in (tmp_path / "out").glob("trials/*/trainingrun.yaml")]
     assert best.spec.train.algo.ppo.learning_rate in [ppo.learning_rate for ppo in rates if ppo is not None]
     assert "search is complete: " in said

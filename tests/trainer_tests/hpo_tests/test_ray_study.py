@@ -38,7 +38,7 @@ def test_asha_stops_some_and_the_best_is_a_run_that_headway_takes(tmp_path: Path
     found = states(tmp_path / "out")
     assert found[TrialState.PRUNED] >= 1
     assert found[TrialState.COMPLETE] + found[TrialState.PRUNED] == 4
-    assert load_run(tmp_path / "out" / "best.yaml").metadata.name == "search-best"
+    assert load_run(tmp_path / "out" / "best.yaml").metadata.name == "search-tuned"
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
