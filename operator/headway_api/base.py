@@ -60,24 +60,20 @@ class Contract(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
-    absent_as_null: ClassVar[frozenset[str]] = frozenset()  # fields in which the API server lets null pass
 
     @model_validator(mode="before")
     @classmethod
     def _null_means_default(cls, data: Any) -> Any:
-        """Treat null as the API server does: dropped where the field has a default, refused elsewhere."""
+        """Treat null as the API server does: as if the field were left out. Where that may not be, refuse it."""
         if not isinstance(data, dict) or None not in data.values():
             return data
-        defaulted = cls.absent_as_null | {
-            key
-            for name, info in cls.model_fields.items()
-            if not info.is_required() and info.get_default(call_default_factory=True) is not None
-            for key in (name, info.alias or name)
-        }
-        for key, value in data.items():
-            if value is None and key not in defaulted:
-                raise PydanticCustomError("null", "{field} must not be null; leave it out instead", {"field": key})
-        return {key: value for key, value in data.items() if value is not None}
+        optional = set()
+        for name, info in cls.model_fields.items():
+            keys = {name, info.alias or name}
+            optional |= set() if info.is_required() else keys
+            if info.is_required() and any(key in data and data[key] is None for key in keys):
+                raise PydanticCustomError("null", "{field} must not be null", {"field": info.alias or name})
+        return {key: value for key, value in data.items() if value is not None or key not in optional}
 
     @model_validator(mode="after")
     def _rules_hold(self) -> Any:

@@ -155,7 +155,6 @@ class EmptyDir(Contract):
     """Scratch space that goes with the pod."""
 
     medium: Literal["", "Memory"] = described("", "Empty for the node's disk, Memory for RAM.")
-    absent_as_null = frozenset({"sizeLimit"})
     size_limit: Quantity | None = Field(None, description="Largest size, e.g. 2Gi.")
 
 

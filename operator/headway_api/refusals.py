@@ -36,7 +36,7 @@ def explain(detail: ErrorDetails) -> str:
     if kind == "rule":
         return f"{field}: {context['message']} (found {short(_at(detail['input'], str(context['field'])))})"
     if kind == "null":
-        return f"{field + '.' if field else ''}{context['field']}: found null: leave the field out, or give a value"
+        return f"{field + '.' if field else ''}{context['field']}: found null: give a value"
     found = short(detail["input"])
     if kind in _WANTED:
         return f"{field}: found {found}: give {_WANTED[kind]}"

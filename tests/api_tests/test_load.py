@@ -80,11 +80,9 @@ def changed(path: str, value: object) -> dict:
         ("spec.train.totalSteps", "100", "spec.train.totalSteps: found '100': give a whole number"),
         ("spec.suspend", "no", "spec.suspend: found 'no': give true or false"),
         ("spec.nodes", None, ""),
-        (
-            "spec.activeDeadlineSeconds",
-            None,
-            "spec.activeDeadlineSeconds: found null: leave the field out, or give a value",
-        ),
+        ("spec.activeDeadlineSeconds", None, ""),
+        ("spec.train.totalSteps", None, "spec.train.totalSteps: found null: give a value"),
+        ("spec.trian", None, "spec.trian: is not a known field: check the spelling"),
         ("spec.trian", 1, "spec.trian: is not a known field: check the spelling"),
         ("spec.train.total_steps", 1, "spec.train.total_steps: is not a known field"),
         (
