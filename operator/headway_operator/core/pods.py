@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from headway_api import names
 from headway_api.pod_template import EnvVar
-from headway_api.training_run import TrainingRun
+from headway_api.training_run import TrainingRun, TrainingRunSpec
 
 from headway_operator.core.plan import Manifest
 
@@ -92,11 +93,20 @@ def build_pod(run: TrainingRun, attempt: int, node: int, reporting: Reporting) -
     metadata = _metadata(run, name, {**template.labels, **ours})
     if template.annotations:
         metadata["annotations"] = dict(template.annotations)
+    spec = {"hostname": name, "subdomain": run.metadata.name} | pod_spec(
+        run.spec, _container(run, attempt, node, reporting), _volumes(run), template.affinity or _spread(run)
+    )
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def pod_spec(
+    run: TrainingRunSpec, container: Manifest, volumes: list[Manifest], affinity: dict[str, Any] | None
+) -> Manifest:
+    """Return what every pod that trains has in common, a gang's and a driver's: nothing that `restricted` forbids."""
+    template = run.pod_template
     spec: dict[str, Any] = {
-        "hostname": name,
-        "subdomain": run.metadata.name,
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": run.spec.termination_grace_period_seconds,
+        "terminationGracePeriodSeconds": run.termination_grace_period_seconds,
         "serviceAccountName": ACCOUNT,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -108,18 +118,19 @@ def build_pod(run: TrainingRun, attempt: int, node: int, reporting: Reporting) -
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "affinity": template.affinity or _spread(run),
         "tolerations": _tolerations(run),
-        "containers": [_container(run, attempt, node, reporting)],
-        "volumes": _volumes(run),
+        "containers": [container],
+        "volumes": volumes,
     }
+    if affinity:
+        spec["affinity"] = affinity
     if template.node_selector:
         spec["nodeSelector"] = dict(template.node_selector)
     if template.priority_class_name:
         spec["priorityClassName"] = template.priority_class_name
     if template.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": secret.name} for secret in template.image_pull_secrets]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return spec
 
 
 def _metadata(run: TrainingRun, name: str, labels: dict[str, str]) -> dict[str, Any]:
@@ -139,15 +150,20 @@ def _metadata(run: TrainingRun, name: str, labels: dict[str, str]) -> dict[str, 
 
 
 def _container(run: TrainingRun, attempt: int, node: int, reporting: Reporting) -> dict[str, Any]:
-    template = run.spec.pod_template
-    container: dict[str, Any] = {
+    return container(run.spec, COMMAND, environment(run, attempt, node, reporting), mounts(run.spec))
+
+
+def container(run: TrainingRunSpec, command: Sequence[str], variables: Mapping[str, str], mounts: Any) -> Manifest:
+    """Return the one container of a pod that trains."""
+    template = run.pod_template
+    found: dict[str, Any] = {
         "name": names.CONTAINER,
-        "image": run.spec.image,
-        "imagePullPolicy": run.spec.image_pull_policy,
-        "command": list(COMMAND),
+        "image": run.image,
+        "imagePullPolicy": run.image_pull_policy,
+        "command": list(command),
         # Our variables come last: of two with one name Kubernetes takes the later.
         "env": [_user_variable(variable) for variable in template.env]
-        + [{"name": name, "value": value} for name, value in environment(run, attempt, node, reporting).items()],
+        + [{"name": name, "value": value} for name, value in variables.items()],
         "resources": _resources(run),
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -156,11 +172,11 @@ def _container(run: TrainingRun, attempt: int, node: int, reporting: Reporting) 
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": _mounts(run),
+        "volumeMounts": mounts,
     }
     if template.env_from:
-        container["envFrom"] = [entry.to_wire() for entry in template.env_from]
-    return container
+        found["envFrom"] = [entry.to_wire() for entry in template.env_from]
+    return found
 
 
 def environment(run: TrainingRun, attempt: int, node: int, reporting: Reporting) -> dict[str, str]:
@@ -193,22 +209,22 @@ def _user_variable(variable: EnvVar) -> dict[str, Any]:
     return wire
 
 
-def _resources(run: TrainingRun) -> dict[str, Any]:
-    resources = run.spec.pod_template.resources
-    gpus = {run.spec.gpu_resource: str(run.spec.gpus_per_node)} if run.spec.gpus_per_node else {}
+def _resources(run: TrainingRunSpec) -> dict[str, Any]:
+    resources = run.pod_template.resources
+    gpus = {run.gpu_resource: str(run.gpus_per_node)} if run.gpus_per_node else {}
     amounts = {"requests": {**resources.requests, **gpus}, "limits": {**resources.limits, **gpus}}
     return {kind: amount for kind, amount in amounts.items() if amount}
 
 
-def _tolerations(run: TrainingRun) -> list[dict[str, Any]]:
+def _tolerations(run: TrainingRunSpec) -> list[dict[str, Any]]:
     """Return the user's tolerations and, where they do not speak of the same taint, ours."""
     tolerations = [
         {key: value for key, value in toleration.to_wire().items() if value != ""}
-        for toleration in run.spec.pod_template.tolerations
+        for toleration in run.pod_template.tolerations
     ]
     spoken_of = {toleration["key"] for toleration in tolerations}
-    if run.spec.gpus_per_node and run.spec.gpu_resource not in spoken_of:
-        tolerations.append({"key": run.spec.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
+    if run.gpus_per_node and run.gpu_resource not in spoken_of:
+        tolerations.append({"key": run.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
     tolerations += [
         {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": NODE_LOSS_SECONDS}
         for key in _LOST_NODE_TAINTS
@@ -231,29 +247,35 @@ def _spread(run: TrainingRun) -> dict[str, Any]:
 
 
 def _volumes(run: TrainingRun) -> list[dict[str, Any]]:
-    claim = run.spec.checkpoint.volume
+    return volumes(run.spec, run.metadata.name, names.PROGRESS_AUDIENCE)
+
+
+def volumes(run: TrainingRunSpec, config_map: str, audience: str) -> list[dict[str, Any]]:
+    """Return the volumes of a pod that trains: what it is told, its token, scratch, checkpoints, the user's own."""
+    claim = run.checkpoint.volume
     kept: dict[str, Any] = (
         {"persistentVolumeClaim": {"claimName": claim.claim_name}} if claim is not None else {"emptyDir": {}}
     )
-    token = {"audience": names.PROGRESS_AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": names.FILE_TOKEN}
-    volumes: list[dict[str, Any]] = [
-        {"name": SPEC_VOLUME, "configMap": {"name": run.metadata.name}},
+    token = {"audience": audience, "expirationSeconds": TOKEN_SECONDS, "path": names.FILE_TOKEN}
+    found: list[dict[str, Any]] = [
+        {"name": SPEC_VOLUME, "configMap": {"name": config_map}},
         {"name": TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}},
         {"name": SCRATCH_VOLUME, "emptyDir": {}},
         {"name": CHECKPOINT_VOLUME, **kept},
     ]
-    if run.spec.gpus_per_node:
-        volumes.append({"name": SHM_VOLUME, "emptyDir": {"medium": "Memory"}})
-    return volumes + [volume.to_wire() for volume in run.spec.pod_template.volumes]
+    if run.gpus_per_node:
+        found.append({"name": SHM_VOLUME, "emptyDir": {"medium": "Memory"}})
+    return found + [volume.to_wire() for volume in run.pod_template.volumes]
 
 
-def _mounts(run: TrainingRun) -> list[dict[str, Any]]:
-    mounts: list[dict[str, Any]] = [
+def mounts(run: TrainingRunSpec) -> list[dict[str, Any]]:
+    """Return where a container that trains finds its volumes."""
+    found: list[dict[str, Any]] = [
         {"name": SPEC_VOLUME, "mountPath": names.MOUNT_SPEC, "readOnly": True},
         {"name": TOKEN_VOLUME, "mountPath": names.MOUNT_TOKEN, "readOnly": True},
         {"name": SCRATCH_VOLUME, "mountPath": names.MOUNT_SCRATCH},
         {"name": CHECKPOINT_VOLUME, "mountPath": names.MOUNT_CHECKPOINTS},
     ]
-    if run.spec.gpus_per_node:
-        mounts.append({"name": SHM_VOLUME, "mountPath": "/dev/shm"})
-    return mounts + [mount.to_wire() for mount in run.spec.pod_template.volume_mounts]
+    if run.gpus_per_node:
+        found.append({"name": SHM_VOLUME, "mountPath": "/dev/shm"})
+    return found + [mount.to_wire() for mount in run.pod_template.volume_mounts]

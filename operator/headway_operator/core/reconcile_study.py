@@ -6,12 +6,10 @@ now is made a run in the next pass, from the snapshot, so that a death in betwee
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import yaml
 from headway_api import names, trials
 from headway_api.hpo_study import HPOStudy
 from headway_api.study_wire import StudySnapshot, TrialRow
@@ -19,12 +17,15 @@ from headway_api.trials import UnknownPathError, run_document, run_name
 from pydantic import ValidationError
 
 from headway_operator.core import conditions, times
+from headway_operator.core.driver import Access, Driver, driver_problem
 from headway_operator.core.plan import Deletion, Event, Manifest
+from headway_operator.core.reconcile_driver import reconcile_driver
+from headway_operator.core.study_outcome import best_config_map, figures, finish, next_look, steps
+from headway_operator.core.study_ownership import ownership
 from headway_operator.core.study_plan import StudyPlan, Tell, TrialRun
 from headway_operator.core.study_status import REFUSED_RETRY_SECONDS, enter, reject_study, status_of
 
 AWAY_RETRY_SECONDS = 5.0
-LOOK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,28 @@ class Declined:
     reason: str
 
 
+@dataclass(frozen=True)
+class Driving:
+    """What there is of a study that has a driver."""
+
+    driver: Driver | None
+    access: Access
+
+
 Answer = StudySnapshot | Away | Declined
 
 
-def reconcile_study(study: HPOStudy, runs: list[TrialRun], service: Answer | None, now: datetime) -> StudyPlan:
-    """Return what is to be done for the study now. `service`: None as long as this pass has not asked it."""
+def reconcile_study(
+    study: HPOStudy, runs: list[TrialRun], service: Answer | None, now: datetime, driving: Driving | None = None
+) -> StudyPlan:
+    """Return what is to be done for the study now. `service`: None as long as this pass has not asked it. `driving`: of
+    a study with a driver."""
     if study.metadata.deletion_timestamp or status_of(study).is_true(names.FINISHED):
         return StudyPlan()  # owner references collect the runs
     if found := trials.problems(study.spec):
         return reject_study(study, "; ".join(f"spec.{text}" for text in found), now)
-    if study.spec.engine.optuna is None:
-        kind = study.spec.engine.chosen()[0]
-        why = f"spec.engine: found {kind}: it runs with `headway study` only for now: set engine.optuna on a cluster"
-        return reject_study(study, why, now)
+    if driving is not None and (problem := driver_problem(study.spec)):
+        return reject_study(study, problem, now)
     if service is None:
         return StudyPlan(open=True, requeue_after=0.0)
     if isinstance(service, Declined):
@@ -65,6 +75,8 @@ def reconcile_study(study: HPOStudy, runs: list[TrialRun], service: Answer | Non
         awake = [run for run in runs if not (run.is_over or run.is_terminating or run.is_suspended)]
         pausing = tuple((run, True) for run in awake if study.spec.suspend)  # GPUs are given back all the same
         return plan.with_(suspend=pausing, requeue_after=AWAY_RETRY_SECONDS)
+    if driving is not None:
+        return reconcile_driver(study, driving.driver, driving.access, service, now)
     return _with_service(study, runs, service, now)
 
 
@@ -76,7 +88,7 @@ def _with_service(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, no
         left = _deletions([run for run in runs if not run.is_over and not run.is_terminating])
         if surplus := tuple(dict.fromkeys(left + _beyond_history(study, runs, seen))):
             return StudyPlan(delete=surplus, requeue_after=0.0)  # first: nobody looks at a study that is Finished
-        return _finish(study, runs, seen, ending, now)
+        return finish(study, runs, seen, ending, now)
     if not ending and not study.spec.suspend:
         plan = plan.with_(ask=_missing(study, seen, plan.tell))
     is_asleep = study.spec.suspend and all(run.fate != "active" for run in runs)
@@ -87,14 +99,14 @@ def _with_service(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, no
     else:
         state, reason = "running", names.REASON_RUNNING
         message = ending or f"{seen.trials.finished} of {study.spec.budget.trials} trials are finished"
-    written = enter(study, state, reason, message, now, **_figures(study, runs, seen, now))
+    written = enter(study, state, reason, message, now, **figures(study, runs, seen, now))
     has_spoken = plan.ended or plan.tell or plan.ask  # and the service knows more now than this pass did
     return plan.with_(
         status=written.status,
-        apply=_best(study, seen),
+        apply=best_config_map(study, seen),
         delete=_beyond_history(study, runs, seen),
         events=(*_failures(study, plan.tell), *written.events),
-        requeue_after=0.0 if has_spoken else _next_look(study, now),
+        requeue_after=0.0 if has_spoken else next_look(study, now),
     )
 
 
@@ -167,19 +179,9 @@ def _ending(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, now: dat
         return f"{seen.trials.failed} trials have failed (budget.failed)"
     if budget.seconds is not None and began and (now - began).total_seconds() >= budget.seconds:
         return f"the study has taken {budget.seconds} s (budget.seconds)"
-    if budget.steps is not None and _steps(runs, seen) >= budget.steps:
+    if budget.steps is not None and steps(runs, seen) >= budget.steps:
         return f"the trials have made {budget.steps} steps (budget.steps)"
     return ""
-
-
-def _finish(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, ending: str, now: datetime) -> StudyPlan:
-    budget, counts = study.spec.budget, seen.trials
-    is_failed = counts.complete == 0 or (budget.failed is not None and counts.failed >= budget.failed)
-    message = ending or f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
-    state: conditions.State
-    state, reason = ("failed", names.REASON_FAILED) if is_failed else ("succeeded", names.REASON_SUCCEEDED)
-    changes = _figures(study, runs, seen, now) | {"completion_time": times.to_text(now), "eta_seconds": 0, "eta": "0s"}
-    return enter(study, state, reason, message, now, **changes).with_(apply=_best(study, seen))
 
 
 def _missing(study: HPOStudy, seen: StudySnapshot, telling: tuple[Tell, ...]) -> tuple[int, ...]:
@@ -213,60 +215,7 @@ def _deletions(runs: list[TrialRun]) -> tuple[Deletion, ...]:
     return tuple(Deletion(run.name, run.uid) for run in runs)
 
 
-def _figures(study: HPOStudy, runs: list[TrialRun], seen: StudySnapshot, now: datetime) -> dict[str, Any]:
-    total, counts = study.spec.budget.trials, seen.trials
-    seeds = study.spec.seeds_per_trial
-    best = [b.model_copy(update={"run": run_name(study.metadata.name, b.number, seeds - 1, seeds)}) for b in seen.best]
-    figures: dict[str, Any] = {
-        "trials": counts.model_copy(update={"total": total}),
-        "finished": f"{counts.finished}/{total}",
-        "best": best,
-        "best_value": ", ".join(f"{v:.4g}" for v in best[0].values.values()) if best else "",
-        "steps": _steps(runs, seen),
-        "runs": sorted(run.name for run in runs if not run.is_over and str(run.number) not in seen.finished),
-        "start_time": status_of(study).start_time or times.to_text(now),
-    }
-    if seen.seconds > 0:
-        figures["eta_seconds"] = math.ceil(seen.seconds * max(0, total - counts.finished) / study.spec.budget.parallel)
-        figures["eta"] = times.duration(figures["eta_seconds"])
-    return figures
-
-
-def _steps(runs: list[TrialRun], seen: StudySnapshot) -> int:
-    return seen.steps + sum(run.steps for run in runs if str(run.number) not in seen.finished)
-
-
-def _best(study: HPOStudy, seen: StudySnapshot) -> tuple[Manifest, ...]:
-    """The best trial's run as YAML that `kubectl apply` and `headway run` take as it is."""
-    if not seen.best:
-        return ()
-    best, name = seen.best[0], f"{study.metadata.name}-best"
-    document = run_document(study.spec, trials.tuned_name(study.metadata.name), best.parameters, best.number, 0)
-    text = f"# Trial {best.number} of the study {study.metadata.name}.\n"
-    text += yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-    metadata = {"name": name, "namespace": study.metadata.namespace, **_ownership(study)}
-    return ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"trainingrun.yaml": text}},)
-
-
 def _child_metadata(study: HPOStudy, row: TrialRow) -> dict[str, Any]:
-    owned = _ownership(study)
+    owned = ownership(study)
     owned["labels"] |= {names.LABEL_TRIAL: str(row.number), names.LABEL_SEED_INDEX: str(row.seeds_done)}
     return {"namespace": study.metadata.namespace, **owned}
-
-
-def _ownership(study: HPOStudy) -> dict[str, Any]:
-    owner: dict[str, Any] = {"apiVersion": names.API_VERSION, "kind": names.HPO_STUDY, "name": study.metadata.name}
-    owner |= {"uid": study.metadata.uid, "controller": True, "blockOwnerDeletion": False}
-    labels = {
-        names.LABEL_MANAGED_BY: names.MANAGED_BY,
-        names.LABEL_STUDY: study.metadata.name,
-        names.LABEL_STUDY_UID: study.metadata.uid,
-    }
-    return {"labels": labels, "ownerReferences": [owner]}
-
-
-def _next_look(study: HPOStudy, now: datetime) -> float:
-    began, seconds = times.from_text(status_of(study).start_time), study.spec.budget.seconds
-    if began is None or seconds is None:
-        return LOOK_SECONDS
-    return min(LOOK_SECONDS, max(1.0, seconds - (now - began).total_seconds()))

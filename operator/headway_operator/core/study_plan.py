@@ -63,6 +63,8 @@ class StudyPlan:
     create: tuple[Manifest, ...] = ()
     suspend: tuple[tuple[TrialRun, bool], ...] = ()
     apply: tuple[Manifest, ...] = ()
+    patch: tuple[Manifest, ...] = ()
+    """Changed by server-side apply; each carries the UID that was read."""
     status: HPOStudyStatus | None = None
     delete: tuple[Deletion, ...] = ()
     events: tuple[Event, ...] = ()

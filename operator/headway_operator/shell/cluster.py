@@ -34,6 +34,7 @@ _PATHS = {
     "Event": "/api/v1/namespaces/{namespace}/events",
     "PersistentVolumeClaim": "/api/v1/namespaces/{namespace}/persistentvolumeclaims",
     "Node": "/api/v1/nodes",
+    "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
     "Lease": "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
     "TokenReview": "/apis/authentication.k8s.io/v1/tokenreviews",
     names.TRAINING_RUN: f"/apis/{names.API_VERSION}/namespaces/{{namespace}}/{names.TRAINING_RUNS}",

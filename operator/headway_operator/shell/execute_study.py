@@ -12,7 +12,8 @@ from headway_api import names
 from headway_api.hpo_study import HPOStudy, HPOStudySpec
 from headway_api.study_wire import AskedTrial, ReportReply, ReportTrial, StudySnapshot, TellTrial
 
-from headway_operator.core.reconcile_study import Answer, Away, Declined, reconcile_study
+from headway_operator.core.driver import Access, driver_name, read_driver
+from headway_operator.core.reconcile_study import Answer, Away, Declined, Driving, reconcile_study
 from headway_operator.core.study_plan import StudyPlan, TrialRun, observe_trials
 from headway_operator.core.study_status import read_study, refused, reject_study
 from headway_operator.shell.cluster import Cluster, ConflictError, Key, LeavingError, Raw, RefusedError
@@ -24,6 +25,11 @@ log = logging.getLogger(__name__)
 
 class StudyService(Protocol):
     """What answers for the storage: StudiesClient."""
+
+    @property
+    def access(self) -> Access:
+        """Where drivers find the storage."""
+        ...
 
     async def open(self, study: StudyKey, spec: HPOStudySpec) -> StudySnapshot:
         """Make the study, or let it take over the budget."""
@@ -50,25 +56,39 @@ async def reconcile(cluster: Cluster, service: StudyService, key: Key, clock: Ca
         runs = observe_trials(
             study.metadata.uid, await cluster.list_trials(study.metadata.namespace, study.metadata.uid)
         )
-        return await _step(cluster, service, study, runs, clock())
+        return await _step(cluster, service, study, runs, clock(), await _driving(cluster, service, study))
     except ConflictError as conflict:
         log.debug("study %s/%s: %s; reading again", key.namespace, key.name, conflict)
         return CONFLICT_RETRY_S
 
 
 async def _step(
-    cluster: Cluster, service: StudyService, study: HPOStudy, runs: list[TrialRun], now: datetime
+    cluster: Cluster,
+    service: StudyService,
+    study: HPOStudy,
+    runs: list[TrialRun],
+    now: datetime,
+    driving: Driving | None,
 ) -> float | None:
-    plan = reconcile_study(study, runs, None, now)
+    plan = reconcile_study(study, runs, None, now, driving)
     if plan.open:
-        plan = reconcile_study(study, runs, await _opened(service, study), now)
+        plan = reconcile_study(study, runs, await _opened(service, study), now, driving)
     try:
         return await execute(cluster, service, study, plan, now)
     except (StudiesAwayError, StudyDeclinedError) as error:  # the rest of the plan was for a service that follows
         log.warning(
             "study %s/%s: the rest of the pass is left: %s", study.metadata.namespace, study.metadata.name, error
         )
-        return await execute(cluster, service, study, reconcile_study(study, runs, Away(str(error)), now), now)
+        away = reconcile_study(study, runs, Away(str(error)), now, driving)
+        return await execute(cluster, service, study, away, now)
+
+
+async def _driving(cluster: Cluster, service: StudyService, study: HPOStudy) -> Driving | None:
+    """Read the Job of a study that has a driver."""
+    if study.spec.engine.ray_tune is None:
+        return None
+    job = await cluster.get("Job", study.metadata.namespace, driver_name(study))
+    return Driving(read_driver(job, study.metadata.uid), service.access)
 
 
 async def _opened(service: StudyService, study: HPOStudy) -> Answer:
@@ -130,6 +150,7 @@ async def _write(cluster: Cluster, plan: StudyPlan) -> list[RefusedError]:
     steps = [cluster.create(manifest) for manifest in plan.create]
     steps += [cluster.suspend_run(run.namespace, run.name, run.uid, want) for run, want in plan.suspend]
     steps += [_keep(cluster, manifest) for manifest in plan.apply]
+    steps += [cluster.apply(manifest) for manifest in plan.patch]
     results = await asyncio.gather(*steps, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, RefusedError):

@@ -109,6 +109,8 @@ def registry(queue: WorkQueue[Key], news: News) -> kopf.OperatorRegistry:
     async def pod_changed(labels: Any, namespace: str, **_: Any) -> None:
         if run := labels.get(names.LABEL_RUN):
             queue.add(Key(namespace, run))
+        elif study := labels.get(names.LABEL_STUDY):  # its driver's
+            queue.add(Key(namespace, study, names.HPO_STUDY))
 
     return handlers
 

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 from headway_api import names
@@ -23,6 +24,7 @@ from headway_api.study_wire import (
 )
 from pydantic import ValidationError
 
+from headway_operator.core.driver import Access
 from headway_operator.shell import metrics
 
 CALL_TIMEOUT_S = 5.0
@@ -74,6 +76,11 @@ class StudiesClient:
     def fenced(self, fence: Callable[[], None]) -> StudiesClient:
         """Return the same client behind a fence."""
         return StudiesClient(self._session, self._url, self._token_file, self._authorities, fence)
+
+    @property
+    def access(self) -> Access:
+        """Where drivers find the storage, and whom they trust there."""
+        return Access(f"{urlsplit(self._url).hostname}:{names.STORAGE_PORT}", self._authorities())
 
     async def open(self, study: StudyKey, spec: HPOStudySpec) -> StudySnapshot:
         """Make the study, or let it take over the budget. Raises StudiesAwayError, StudyDeclinedError, as all calls."""

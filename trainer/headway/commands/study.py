@@ -28,6 +28,8 @@ from headway.local.summary import places
 from headway.units import typed
 
 if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
     from headway.hpo.core import StudyCore
     from headway.hpo.local.engine import Engine
 
@@ -74,7 +76,6 @@ def study(options: Options, console: Console) -> int:
     from headway.hpo.local.engine import TICK_S
     from headway.hpo.local.screen import StudyScreen
     from headway.hpo.plots import plot
-    from headway.hpo.storage import open_storage
 
     metric = given.spec.objectives[0].metric
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -83,7 +84,7 @@ def study(options: Options, console: Console) -> int:
     lock = Folder(out).claim()
     refuse_another(out, given)
     share_threads(given.spec.budget.parallel)
-    storage, key = open_storage(f"sqlite:///{(out / 'study.db').resolve()}"), f"{LOCAL}/{given.metadata.name}"
+    storage, key = place(given, out)
     core = StudyCore(storage, key, given.spec)
     engine = make_engine(given, core, out)
     _greet(console, given, out, engine.snapshot.trials.finished)
@@ -105,6 +106,18 @@ def study(options: Options, console: Console) -> int:
     if not engine.is_finished:
         return 128 + signal.SIGINT if interrupts.ctrl_c else names.EXIT_SAVED_AND_LEFT
     return names.EXIT_ERROR if engine.failure or not engine.snapshot.trials.complete else names.EXIT_OK
+
+
+def place(given: HPOStudy, out: Path) -> tuple[BaseStorage, str]:
+    """Return where the record is, and the study's name there: a file in `out`, or the study service, as a driver on a
+    cluster is told by its environment."""
+    from headway.hpo import remote
+    from headway.hpo.storage import open_storage
+
+    if address := os.environ.get(names.ENV_STORAGE):
+        token, ca = (Path(os.environ[name]) for name in (names.ENV_STORAGE_TOKEN, names.ENV_STORAGE_CA))
+        return remote.storage(address, token, ca), f"{given.metadata.name}/{given.metadata.uid}"
+    return open_storage(f"sqlite:///{(out / 'study.db').resolve()}"), f"{LOCAL}/{given.metadata.name}"
 
 
 def read(options: Options) -> HPOStudy:
@@ -203,6 +216,7 @@ def _summarise(console: Console, options: Options, engine: Engine, out: Path) ->
     if not engine.is_finished:
         rows.append(("go on", options.command()))
     rows += [("picture", str(out / PICTURE))] if counts.complete else []
-    url = f"sqlite:///{(out / 'study.db').resolve()}"
-    rows.append(("look", shlex.join([typed("headway"), "studies", "dashboard", "--storage", url])))
+    if (out / "study.db").exists():
+        url = f"sqlite:///{(out / 'study.db').resolve()}"
+        rows.append(("look", shlex.join([typed("headway"), "studies", "dashboard", "--storage", url])))
     console.print(places(*rows))
