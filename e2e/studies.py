@@ -37,6 +37,17 @@ def study(name: str, trials: int, parallel: int, total_steps: int, **spec: Any) 
     }
 
 
+def population(name: str, trials: int, total_steps: int) -> Document:
+    """Population-based training by three generations, in one pod."""
+    document = study(name, trials, trials, total_steps)
+    spec = document["spec"]
+    spec["parameters"] = [{"path": f"{PPO}.learningRate", "float": {"low": 1e-4, "high": 1e-2}}]
+    spec["engine"] = {"rayTune": {"scheduler": {"pbt": {}}, "searcher": {"random": {}}}}
+    spec["runTemplate"]["train"]["evaluation"]["everySteps"] = total_steps // 3
+    spec["runTemplate"]["train"]["curriculum"]["stopAfterLastGate"] = False
+    return document
+
+
 def status(team: Team, name: str) -> Document:
     custom = client.CustomObjectsApi(team.cluster.api)
     found = custom.get_namespaced_custom_object(names.GROUP, names.VERSION, team.namespace, names.HPO_STUDIES, name)

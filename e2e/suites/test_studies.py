@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections import Counter
+from typing import Any
 
 import kindnodes
 import pytest
@@ -45,6 +46,30 @@ def test_a_study_has_exactly_its_trials_and_its_best_run_trains(team):
     run["spec"]["train"] |= {"totalSteps": 4096}
     team.await_condition(team.apply(run), "Succeeded", 180)
     print(json.dumps({"name": "study_on_kind", "trials": trials, "counts": counts, "best": best}))
+
+
+@pytest.mark.kind
+def test_a_population_is_trained_by_one_driver_that_is_killed_once(team):
+    name = team.apply(studies.population("crowd", 2, 12_000))
+    driver = f"{name}-driver"
+    wait_until("its driver", lambda: _pods_of(team, driver), 120)
+    wait_until("a trial that runs", lambda: studies.status(team, name).get("trials", {}).get("running"), 180)
+    kindnodes.signal(_pods_of(team, driver)[0], "KILL")
+    status = studies.await_finished(team, name, 600)
+    assert status["trials"] == {"total": 2, "running": 0, "complete": 2, "pruned": 0, "failed": 0}, status
+    assert studies.is_true(team, name, names.SUCCEEDED)
+    assert not studies.children(team, name)  # its trials are processes of the driver
+    best = team.kubectl("get", "configmap", f"{name}-best", "-o", "jsonpath={.data.trainingrun\\.yaml}")
+    assert f"learningRate: {status['best'][0]['parameters'][f'{studies.PPO}.learningRate']}" in best
+    (out,) = (team.storage / "studies" / team.namespace).glob(f"{name}-*")
+    lines = [json.loads(line) for line in (out / "lineage.jsonl").read_text().splitlines()]
+    assert [(line["generation"], line["trial"]) for line in lines] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+
+
+def _pods_of(team: Team, job: str) -> list[Any]:
+    """The Job's pods that run."""
+    found = team.cluster.core.list_namespaced_pod(team.namespace, label_selector=f"job-name={job}").items
+    return [pod for pod in found if pod.status.phase == "Running"]
 
 
 def test_a_deleted_study_takes_its_runs_along(team):

@@ -8,6 +8,10 @@ GET  {STUDIES_PATH}/{namespace}/{name}/{uid}                       -> StudySnaps
 POST {STUDIES_PATH}/{namespace}/{name}/{uid}/ask     AskTrial      -> AskedTrial
 POST {STUDIES_PATH}/{namespace}/{name}/{uid}/report  ReportTrial   -> ReportReply
 POST {STUDIES_PATH}/{namespace}/{name}/{uid}/tell    TellTrial     -> StudySnapshot
+POST {STUDIES_PATH}/{namespace}/{name}/{uid}/change  ChangeTrial   -> StudySnapshot
+GET  {STUDIES_PATH}/{namespace}/{name}/{uid}/curves                -> Curves
+
+All but PUT are also for the study's driver, with a token for this one study.
 """
 
 from __future__ import annotations
@@ -67,6 +71,21 @@ class TellTrial(Contract):
     reason: str = described("", "Why it failed or was stopped.", max_length=1024)
 
 
+class ChangeTrial(Contract):
+    """With which values a trial of a population goes on."""
+
+    number: Int = Field(ge=0, le=9999)
+    values: dict[str, Any] = Field(max_length=32)
+
+
+class Curves(Contract):
+    """What each trial has reported."""
+
+    values: dict[str, dict[str, Float]] = Field(
+        default_factory=dict, max_length=10000, description="Objective by evaluation by number of the trial."
+    )
+
+
 class TrialRow(Contract):
     """A trial that is not finished."""
 
@@ -85,4 +104,5 @@ class StudySnapshot(Contract):
     )
     best: list[BestTrial] = Field(default_factory=list, max_length=16)
     steps: Int = described(0, "Environment steps of all finished trials.", ge=0)
+    began: Float = described(0.0, "When the first trial was asked for, in seconds since 1970; 0 before.", ge=0.0)
     seconds: Float = described(0.0, "Mean duration of finished trials, from ask to tell.", ge=0.0)

@@ -205,12 +205,3 @@ def test_values_that_make_no_run_fail_the_trial_alone():
     world.values = lambda number: {"train.algo.ppo.learningRate": -1.0 if number == 0 else 1e-3}
     play(world)
     assert [world.told[n][0] for n in (0, 1)] == ["failed", "complete"]
-
-
-def test_an_engine_that_runs_on_one_machine_alone_is_refused_by_name():
-    world = World(make_study(engine={"rayTune": {}}))
-    world.step()
-    condition = world.study.status.condition(names.SPEC_VALID)
-    assert condition.status == "False"
-    assert "spec.engine: found rayTune: it runs with `headway study` only for now" in condition.message
-    assert world.runs == {} and world.open == {}

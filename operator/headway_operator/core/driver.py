@@ -1,7 +1,7 @@
 """The driver of a study that Ray Tune searches: one Job, whose pod runs `headway study` with the trials as processes.
 
-What it finds it writes into the study service's storage, with a token of its namespace; so its study is looked at like
-any other. That there is never a second one is the Job's to see to: two would write behind each other's back.
+It asks and tells the study service, with a token for this one study; so the study is looked at like any other. That
+there is never a second driver is the Job's to see to: two would train the same trials.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Fate = Literal["active", "succeeded", "failed"]
 
 @dataclass(frozen=True)
 class Access:
-    """Where the driver finds the study service's storage, and whose certificates it trusts there."""
+    """Where drivers find the study service, and whose certificates they trust there."""
 
-    address: str  # host:port
+    url: str
     ca_bundle: str
 
 
@@ -51,6 +51,11 @@ def driver_problem(spec: HPOStudySpec) -> str:
     if ray is not None and ray.address:
         return f"spec.engine.rayTune.address: found {ray.address!r}: a driver starts Ray in its own pod: leave it out"
     return ""
+
+
+def audience(study: HPOStudy) -> str:
+    """Return whom the driver's token is for: the study service, about this study."""
+    return f"{names.DRIVER_AUDIENCE}{study.metadata.uid}"
 
 
 def driver_name(study: HPOStudy) -> str:
@@ -95,12 +100,12 @@ def build_job(study: HPOStudy, access: Access) -> Manifest:
     command = ["headway", "study", f"{names.MOUNT_SPEC}/{FILE_STUDY}", "--out", out]
     variables = {
         "HOME": names.MOUNT_SCRATCH,
-        names.ENV_STORAGE: access.address,
-        names.ENV_STORAGE_CA: f"{names.MOUNT_SPEC}/{names.FILE_CA}",
-        names.ENV_STORAGE_TOKEN: f"{names.MOUNT_TOKEN}/{names.FILE_TOKEN}",
+        names.ENV_STUDIES_URL: access.url,
+        names.ENV_STUDIES_CA: f"{names.MOUNT_SPEC}/{names.FILE_CA}",
+        names.ENV_STUDIES_TOKEN: f"{names.MOUNT_TOKEN}/{names.FILE_TOKEN}",
     }
     container = pods.container(run, command, variables, pods.mounts(run))
-    volumes = pods.volumes(run, driver_name(study), names.STORAGE_AUDIENCE)
+    volumes = pods.volumes(run, driver_name(study), audience(study))
     template = run.pod_template
     metadata: dict[str, Any] = {"labels": {**template.labels, **ownership(study)["labels"]}}
     if template.annotations:

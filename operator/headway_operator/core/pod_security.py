@@ -54,14 +54,14 @@ _VOLUME_KINDS = frozenset({"configMap", "emptyDir", "persistentVolumeClaim", "pr
 _MOUNT_FIELDS = frozenset({"name", "mountPath", "readOnly"})
 
 
-def violations(pod: dict[str, Any]) -> list[str]:
-    """Return what is wrong with the pod, in sentences; nothing, if it may be made."""
+def violations(pod: dict[str, Any], audience: str = names.PROGRESS_AUDIENCE) -> list[str]:
+    """Return what is wrong with the pod, in sentences; nothing, if it may be made with a token for `audience`."""
     spec = pod.get("spec", {})
     return [
         *_annotations(pod.get("metadata", {}).get("annotations", {})),
         *_unknown("spec", spec, _SPEC_FIELDS),
         *_pod(spec),
-        *(problem for volume in spec.get("volumes", []) for problem in _volume(volume)),
+        *(problem for volume in spec.get("volumes", []) for problem in _volume(volume, audience)),
         *(problem for toleration in spec.get("tolerations", []) for problem in _toleration(toleration)),
         *_containers(spec.get("containers", [])),
     ]
@@ -93,15 +93,15 @@ def _pod(spec: dict[str, Any]) -> Iterator[str]:
         yield "spec.priorityClassName must not be a system class"
 
 
-def _volume(volume: dict[str, Any]) -> Iterator[str]:
+def _volume(volume: dict[str, Any], audience: str) -> Iterator[str]:
     name = volume.get("name")
     kinds = set(volume) - {"name"}
     if len(kinds) != 1 or not kinds <= _VOLUME_KINDS:
         yield f"volume {name} must be one of {', '.join(sorted(_VOLUME_KINDS))}"
     for source in volume.get("projected", {}).get("sources", []):
         token = source.get("serviceAccountToken", {})
-        if set(source) != {"serviceAccountToken"} or token.get("audience") != names.PROGRESS_AUDIENCE:
-            yield f"volume {name} must hold no token but one for the audience {names.PROGRESS_AUDIENCE}"
+        if set(source) != {"serviceAccountToken"} or token.get("audience") != audience:
+            yield f"volume {name} must hold no token but one for the audience {audience}"
 
 
 def _toleration(toleration: dict[str, Any]) -> Iterator[str]:

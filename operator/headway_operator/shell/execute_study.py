@@ -28,7 +28,7 @@ class StudyService(Protocol):
 
     @property
     def access(self) -> Access:
-        """Where drivers find the storage."""
+        """Where drivers find it."""
         ...
 
     async def open(self, study: StudyKey, spec: HPOStudySpec) -> StudySnapshot:

@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 from headway_api import names
@@ -79,8 +78,8 @@ class StudiesClient:
 
     @property
     def access(self) -> Access:
-        """Where drivers find the storage, and whom they trust there."""
-        return Access(f"{urlsplit(self._url).hostname}:{names.STORAGE_PORT}", self._authorities())
+        """Where drivers find the service, and whom they trust there."""
+        return Access(self._url, self._authorities())
 
     async def open(self, study: StudyKey, spec: HPOStudySpec) -> StudySnapshot:
         """Make the study, or let it take over the budget. Raises StudiesAwayError, StudyDeclinedError, as all calls."""

@@ -89,6 +89,16 @@ def test_a_service_account_has_the_storage_of_its_namespace_and_a_person_has_non
     assert identity.namespace("person") is None and identity.namespace("junk") is None
 
 
+def test_a_driver_has_a_token_for_its_study_in_its_namespace() -> None:
+    reviewer = Reviewer(pod="system:serviceaccount:team-a:default", person="alice")
+    identity, _ = accounts(reviewer)
+    assert identity.is_driver("pod", "team-a", "uid-1")
+    assert not identity.is_driver("pod", "team-b", "uid-1")
+    assert not identity.is_driver("person", "team-a", "uid-1")
+    reviewer.audiences = [names.STORAGE_AUDIENCE, f"{names.DRIVER_AUDIENCE}uid-2"]  # a notebook's, another study's
+    assert not identity.is_driver("pod", "team-a", "uid-3")
+
+
 def test_a_token_for_another_audience_is_nobodys() -> None:
     reviewer = Reviewer(good=OPERATOR)
     reviewer.audiences = ["https://kubernetes.default.svc"]

@@ -17,5 +17,8 @@ class Fixed:
     def known_operator(self, token: str) -> bool | None:
         return None if token == self._operator else False
 
+    def is_driver(self, token: str, namespace: str, uid: str) -> bool:
+        return token == f"driver of {namespace}/{uid}"
+
     def namespace(self, token: str) -> str | None:
         return self._namespaces.get(token)

@@ -28,13 +28,12 @@ from headway.local.summary import places
 from headway.units import typed
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-
     from headway.hpo.core import StudyCore
     from headway.hpo.local.engine import Engine
+    from headway.hpo.remote_core import RemoteCore
 
 ENGINES = {"optuna": "optuna", "raytune": "rayTune"}  # --engine -> its field
-PICTURE = "study.png"
+PICTURE, DATABASE = "study.png", "study.db"
 LINEAGE = "lineage.jsonl"  # of a population: hpo/raytune/lineage.py
 LOCAL = "local"  # stands for the namespace and the UID that a study has on a cluster
 
@@ -65,6 +64,16 @@ class Options:
 
 def study(options: Options, console: Console) -> int:
     """Search, and return the exit code. Raises UserError or SpecError for what the user can mend."""
+    from headway.hpo.remote_core import StudyServiceAwayError
+
+    try:
+        return _search(options, console)
+    except StudyServiceAwayError as error:  # of a driver: its Job begins another pod
+        console.print(Text(f"{error}: left, to be gone on with"), soft_wrap=True)
+        return names.EXIT_SAVED_AND_LEFT
+
+
+def _search(options: Options, console: Console) -> int:
     given = read(options)
     require("trainer")
     require("hpo")
@@ -72,10 +81,10 @@ def study(options: Options, console: Console) -> int:
         require("raytune")
     import optuna
 
-    from headway.hpo.core import StudyCore
     from headway.hpo.local.engine import TICK_S
     from headway.hpo.local.screen import StudyScreen
     from headway.hpo.plots import plot
+    from headway.hpo.storage import open_storage
 
     metric = given.spec.objectives[0].metric
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -84,8 +93,7 @@ def study(options: Options, console: Console) -> int:
     lock = Folder(out).claim()
     refuse_another(out, given)
     share_threads(given.spec.budget.parallel)
-    storage, key = place(given, out)
-    core = StudyCore(storage, key, given.spec)
+    core = open_core(given, out)
     engine = make_engine(given, core, out)
     _greet(console, given, out, engine.snapshot.trials.finished)
     with (
@@ -99,8 +107,11 @@ def study(options: Options, console: Console) -> int:
             if is_over:
                 break
             time.sleep(TICK_S)
-    if engine.snapshot.trials.complete:
-        plot(optuna.load_study(study_name=key, storage=storage), out / PICTURE, given.metadata.name, metric)
+    if engine.snapshot.trials.complete and (out / DATABASE).exists():
+        storage = open_storage(f"sqlite:///{(out / DATABASE).resolve()}")
+        plot(
+            optuna.load_study(study_name=local_key(given), storage=storage), out / PICTURE, given.metadata.name, metric
+        )
     os.close(lock)
     _summarise(console, options, engine, out)
     if not engine.is_finished:
@@ -108,16 +119,21 @@ def study(options: Options, console: Console) -> int:
     return names.EXIT_ERROR if engine.failure or not engine.snapshot.trials.complete else names.EXIT_OK
 
 
-def place(given: HPOStudy, out: Path) -> tuple[BaseStorage, str]:
-    """Return where the record is, and the study's name there: a file in `out`, or the study service, as a driver on a
-    cluster is told by its environment."""
-    from headway.hpo import remote
+def open_core(given: HPOStudy, out: Path) -> StudyCore | RemoteCore:
+    """Return the study's record: a file below `out`, or the study service, which a driver in a cluster is told of."""
+    from headway.hpo.core import StudyCore
+    from headway.hpo.remote_core import RemoteCore
     from headway.hpo.storage import open_storage
 
-    if address := os.environ.get(names.ENV_STORAGE):
-        token, ca = (Path(os.environ[name]) for name in (names.ENV_STORAGE_TOKEN, names.ENV_STORAGE_CA))
-        return remote.storage(address, token, ca), f"{given.metadata.name}/{given.metadata.uid}"
-    return open_storage(f"sqlite:///{(out / 'study.db').resolve()}"), f"{LOCAL}/{given.metadata.name}"
+    if url := os.environ.get(names.ENV_STUDIES_URL):
+        token, ca = (Path(os.environ[name]) for name in (names.ENV_STUDIES_TOKEN, names.ENV_STUDIES_CA))
+        return RemoteCore(url, given.metadata, given.spec, token, ca)
+    return StudyCore(open_storage(f"sqlite:///{(out / DATABASE).resolve()}"), local_key(given), given.spec)
+
+
+def local_key(given: HPOStudy) -> str:
+    """Return the study's name in its file."""
+    return f"{LOCAL}/{given.metadata.name}"
 
 
 def read(options: Options) -> HPOStudy:
@@ -215,8 +231,8 @@ def _summarise(console: Console, options: Options, engine: Engine, out: Path) ->
             rows.append(("schedule", shlex.join([typed("headway"), "studies", "replay", str(out)])))
     if not engine.is_finished:
         rows.append(("go on", options.command()))
-    rows += [("picture", str(out / PICTURE))] if counts.complete else []
-    if (out / "study.db").exists():
-        url = f"sqlite:///{(out / 'study.db').resolve()}"
+    rows += [("picture", str(out / PICTURE))] if (out / PICTURE).exists() else []
+    if (out / DATABASE).exists():
+        url = f"sqlite:///{(out / DATABASE).resolve()}"
         rows.append(("look", shlex.join([typed("headway"), "studies", "dashboard", "--storage", url])))
     console.print(places(*rows))

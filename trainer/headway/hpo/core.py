@@ -169,11 +169,10 @@ class StudyCore:
         with self._held():
             return records.seeds_of(self._need(number), 1)[0].index
 
-    def first_asked(self) -> float | None:
-        """When the first trial was asked for, in seconds since 1970."""
+    def curves(self) -> dict[int, dict[int, float]]:
+        """Return the objective by evaluation of each trial."""
         with self._held():
-            began = [trial.datetime_start for _, trial in records.numbered(self._trials()) if trial.datetime_start]
-            return min(began).timestamp() if began else None
+            return {n: dict(trial.intermediate_values) for n, trial in records.numbered(self._trials())}
 
     def trials(self) -> list[FrozenTrial]:
         """Return copies of all trials, those of an earlier study among them."""

@@ -25,6 +25,7 @@ def snapshot(spec: HPOStudySpec, trials: Sequence[FrozenTrial]) -> StudySnapshot
     outcomes = {number: OUTCOMES[trial.state] for number, trial in ours.items() if trial.state in OUTCOMES}
     counts = {outcome: sum(found == outcome for found in outcomes.values()) for outcome in OUTCOMES.values()}
     running = [_row(spec, number, trial) for number, trial in ours.items() if number not in outcomes]
+    starts = [trial.datetime_start for trial in ours.values() if trial.datetime_start is not None]
     durations = [trial.duration.total_seconds() for trial in ours.values() if trial.duration is not None]
     return StudySnapshot(
         trials=TrialCounts(total=spec.budget.trials, running=len(running), **counts),
@@ -32,6 +33,7 @@ def snapshot(spec: HPOStudySpec, trials: Sequence[FrozenTrial]) -> StudySnapshot
         finished={str(number): outcome for number, outcome in outcomes.items()},
         best=best_trials(spec, ours),
         steps=sum(int(trial.user_attrs.get(records.STEPS, 0)) for trial in ours.values()),
+        began=min(starts).timestamp() if starts else 0.0,
         seconds=float(np.mean(durations)) if durations else 0.0,
     )
 

@@ -25,6 +25,10 @@ class Anybody:
         """Say yes."""
         return True
 
+    def is_driver(self, token: str, namespace: str, uid: str) -> bool:
+        """Never asked."""
+        return False
+
     def namespace(self, token: str) -> str | None:
         """Give no namespace: Optuna's protocol is not served here."""
         return None

@@ -63,7 +63,7 @@ class Engine:
         self.best_note = ""  # comment lines in best.yaml
         self.said: list[str] = []  # what has happened, for the screen to take away
         self.snapshot = core.snapshot()
-        self._first_asked = core.first_asked() or time.time()
+        self._first_asked = self.snapshot.began or time.time()
 
     def moment(self) -> Moment:
         """Return the present moment."""

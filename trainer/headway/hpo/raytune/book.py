@@ -10,17 +10,15 @@ from typing import Any
 from headway_api.hpo_study import METRICS, HPOStudy
 from headway_api.progress import EvaluationPoint
 from headway_api.trials import UnknownPathError, run_document, run_name
-from optuna.trial import TrialState
 from pydantic import ValidationError
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from headway.hpo import records
 from headway.hpo.core import StudyCore
 from headway.hpo.local.engine import steps_in
 from headway.local import child
 
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+ENDED = ("complete", "pruned")
 
 
 class Book:
@@ -48,12 +46,8 @@ class Book:
 
     def curves(self) -> dict[int, dict[int, float]]:
         """Values by evaluation of each trial that is complete or pruned."""
-        ended = {n for n, trial in records.numbered(self._core.trials()) if trial.state in ENDED}
-        return {number: curve for number, curve in self.all_curves().items() if number in ended}
-
-    def all_curves(self) -> dict[int, dict[int, float]]:
-        """Values by evaluation of each trial."""
-        return {n: dict(trial.intermediate_values) for n, trial in records.numbered(self._core.trials())}
+        finished = self._core.snapshot().finished
+        return {n: curve for n, curve in self._core.curves().items() if finished.get(str(n)) in ENDED}
 
     def rounds(self) -> Iterator[int]:
         """Yield for how many trials Ray's loop is to run, each time: here once, for all that have not ended."""

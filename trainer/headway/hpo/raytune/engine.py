@@ -19,6 +19,7 @@ from headway_api.ray_rules import population
 # Ray reads these when it is loaded or started. It prints nothing between our lines, sends no figures to its makers,
 # writes no files that nobody reads and takes a last word without the metric; a trial's own processes choose their GPUs,
 # and are not killed with their actor: they notice, save and leave. Nobody without Ray's token is let in, or spoken to.
+# A container's /dev/shm is too small for Ray; what we pass through it is not.
 for _name, _value in {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -27,6 +28,7 @@ for _name, _value in {
     "RAY_kill_child_processes_on_worker_exit": "false",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AUTH_MODE": "token",
+    "RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE": "1",
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -45,6 +47,7 @@ from headway.local.folder import Folder  # noqa: E402
 from headway.local.interrupts import Interrupts  # noqa: E402
 from headway.view import View  # noqa: E402
 
+SMALL = {"object_store_memory": 80 * 1024**2}  # bytes: Ray's least, and more than a few numbers take
 SAVING_S = 120.0  # how long runs may take to save once all is to end
 
 
@@ -151,7 +154,7 @@ class RayEngine(Engine):
         shutil.rmtree(place, ignore_errors=True)  # files of Ray's that nobody reads
         on_sigterm = signal.getsignal(signal.SIGTERM)
         address = self._settings.address
-        own = {} if address else {"num_cpus": self._spec.budget.parallel, "include_dashboard": False}
+        own = {} if address else {"num_cpus": self._spec.budget.parallel, "include_dashboard": False, **SMALL}
         if address:
             refuse_silent(address)  # Ray itself would wait for minutes
         ray.init(address or "local", log_to_driver=False, configure_logging=True, logging_level=logging.ERROR, **own)

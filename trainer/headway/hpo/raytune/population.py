@@ -151,4 +151,4 @@ class PopulationBook(Book):
 
     def _values_at(self, evaluation: int) -> dict[int, float]:
         """Return the objective at an evaluation, the higher the better, of all trials that have it."""
-        return {n: self._sign * curve[evaluation] for n, curve in self.all_curves().items() if evaluation in curve}
+        return {n: self._sign * curve[evaluation] for n, curve in self._core.curves().items() if evaluation in curve}

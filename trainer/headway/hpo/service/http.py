@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +12,16 @@ import sqlalchemy
 from aiohttp import web
 from headway_api import names
 from headway_api.base import Contract
-from headway_api.study_wire import AskedTrial, AskTrial, OpenStudy, ReportReply, ReportTrial, TellTrial
+from headway_api.study_wire import (
+    AskedTrial,
+    AskTrial,
+    ChangeTrial,
+    Curves,
+    OpenStudy,
+    ReportReply,
+    ReportTrial,
+    TellTrial,
+)
 from optuna.exceptions import StorageInternalError
 from pydantic import ValidationError
 
@@ -66,8 +76,25 @@ def make_app(studies: Studies, identity: Identity) -> web.Application:
         await asyncio.to_thread(studies.storage.get_all_studies)
         return web.Response(text="ok\n")
 
+    async def change(request: web.Request) -> web.Response:
+        key, said = _key(request), ChangeTrial.model_validate_json(await request.read(), by_alias=True, by_name=False)
+
+        def changed() -> Contract:
+            core = studies.get(key)
+            core.change(said.number, said.values)
+            return core.snapshot()
+
+        return _json(await asyncio.to_thread(changed))
+
+    async def curves(request: web.Request) -> web.Response:
+        key = _key(request)
+        found = await asyncio.to_thread(lambda: studies.get(key).curves())
+        finite = {str(n): {str(k): v for k, v in curve.items() if math.isfinite(v)} for n, curve in found.items()}
+        return _json(Curves(values=finite))
+
     app.add_routes([web.put(STUDY, opened), web.get(STUDY, seen), web.get("/healthz", healthz)])
-    app.add_routes([web.post(f"{STUDY}/{call.__name__}", call) for call in (ask, report, tell)])
+    app.add_routes([web.post(f"{STUDY}/{call.__name__}", call) for call in (ask, report, tell, change)])
+    app.add_routes([web.get(f"{STUDY}/curves", curves)])
     return app
 
 
@@ -76,17 +103,23 @@ def _authenticate(identity: Identity) -> Any:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path != "/healthz":
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not await _is_operator(identity, token):
-                return web.Response(status=401, text="no bearer token of the operator\n")
+            if scheme.lower() != "bearer" or not await _may_call(identity, token, request):
+                return web.Response(status=401, text="no bearer token of the operator, or of the study's driver\n")
         return await handler(request)
 
     return check
 
 
-async def _is_operator(identity: Identity, token: str) -> bool:
-    """Ask in a thread only where somebody else has to be asked."""
+async def _may_call(identity: Identity, token: str, request: web.Request) -> bool:
+    """The operator may call everything, a driver may speak of its study. Ask in a thread only where somebody else has
+    to be asked."""
     known = identity.known_operator(token)
-    return known if known is not None else await asyncio.to_thread(identity.is_operator, token)
+    if known if known is not None else await asyncio.to_thread(identity.is_operator, token):
+        return True
+    namespace, uid = (request.match_info.get(part, "") for part in ("namespace", "uid"))
+    if request.method == "PUT" or not UID.fullmatch(uid):
+        return False
+    return await asyncio.to_thread(identity.is_driver, token, namespace, uid)
 
 
 @web.middleware

@@ -39,6 +39,9 @@ class Identity(Protocol):
     def known_operator(self, token: str) -> bool | None:
         """Say the same without waiting for anybody; None if somebody has to be asked. Raises nothing but as above."""
 
+    def is_driver(self, token: str, namespace: str, uid: str) -> bool:
+        """Say whether the token is a driver's of that study."""
+
     def namespace(self, token: str) -> str | None:
         """Return the namespace that the token gives the storage of; None for a token that gives none."""
 
@@ -58,6 +61,10 @@ class TokenFile:
     def known_operator(self, token: str) -> bool | None:
         """Say the same: a small file is read at once."""
         return self.is_operator(token)
+
+    def is_driver(self, token: str, namespace: str, uid: str) -> bool:
+        """Say no: there are drivers in clusters alone."""
+        return False
 
     def namespace(self, token: str) -> str | None:
         """Return the namespace that has this token in the file."""
@@ -108,10 +115,13 @@ class ServiceAccounts:
         user = self._remembered(_key(token, names.STUDIES_AUDIENCE))
         return None if user is None else user == self._operator
 
+    def is_driver(self, token: str, namespace: str, uid: str) -> bool:
+        """Say whether it was made for that study in its namespace: a notebook's tokens are for another audience."""
+        return _namespace(self._user(token, f"{names.DRIVER_AUDIENCE}{uid}")) == namespace
+
     def namespace(self, token: str) -> str | None:
         """Return the namespace of a token for the storage."""
-        parts = self._user(token, names.STORAGE_AUDIENCE).split(":")
-        return parts[2] if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4 else None
+        return _namespace(self._user(token, names.STORAGE_AUDIENCE))
 
     def _user(self, token: str, audience: str) -> str:
         """Whose the token is; "" for a token that is not for this audience."""
@@ -133,6 +143,12 @@ class ServiceAccounts:
         with self._lock:
             at, user = self._known.get(key, (0.0, ""))
             return user if key in self._known and self._clock() - at < REVIEW_CACHE_S else None
+
+
+def _namespace(user: str) -> str | None:
+    """Return a service account's namespace."""
+    parts = user.split(":")
+    return parts[2] if parts[:2] == ["system", "serviceaccount"] and len(parts) == 4 else None
 
 
 def _key(token: str, audience: str) -> tuple[str, str]:

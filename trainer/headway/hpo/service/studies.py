@@ -60,9 +60,8 @@ class Studies:
             return core
 
     def _held(self, key: str) -> StudyCore | None:
-        """The core that is kept; none where a driver writes to the storage beside us."""
         core = self._cores.get(key)
-        return None if core is None or core.is_stale or core.spec.engine.ray_tune is not None else core
+        return None if core is None or core.is_stale else core
 
     def _from_storage(self, key: str) -> StudyCore | None:
         try:
