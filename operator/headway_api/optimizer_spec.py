@@ -172,7 +172,7 @@ class RayScheduler(OneOf):
 
 
 class RayTuneEngine(Contract):
-    """Ray Tune: on this machine with `headway study`, in a cluster in one driver pod. One objective, one seed a trial."""
+    """Ray Tune: here with `headway study`, in a cluster in one driver pod. One objective, one seed a trial."""
 
     scheduler: RayScheduler = Field(
         default_factory=lambda: RayScheduler(asha=SuccessiveHalving()),
