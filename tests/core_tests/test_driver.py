@@ -98,6 +98,14 @@ def test_the_study_is_as_its_job_and_the_storage_say(status, suspend, snapshot, 
     assert found.status.is_true(names.FINISHED) == (phase in ("Succeeded", "Failed"))
 
 
+def test_each_trial_that_runs_has_gpus_of_its_own() -> None:
+    run = ray_study().spec.run_template.to_wire() | {"gpusPerNode": 2}
+    study = ray_study(runTemplate=run, budget={"trials": 4, "parallel": 3})
+    pod = build_job(study, ACCESS)["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "6"}
+    assert build_config_map(study, ACCESS)["data"]["study.json"].count('"gpusPerNode": 2') == 1
+
+
 def test_suspending_patches_the_very_job_and_going_on_too() -> None:
     (patch,) = plan(ray_study(suspend=True), job(active=1), seen()).patch
     assert patch["spec"] == {"suspend": True}

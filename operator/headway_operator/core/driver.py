@@ -94,7 +94,8 @@ def build_config_map(study: HPOStudy, access: Access) -> Manifest:
 
 def build_job(study: HPOStudy, access: Access) -> Manifest:
     """Return the Job. A pod that was disrupted, or has saved and left, is replaced for nothing; bad input ends it."""
-    run = study.spec.run_template
+    each, parallel = study.spec.run_template, study.spec.budget.parallel
+    run = each.model_copy(update={"gpus_per_node": each.gpus_per_node * parallel})  # each trial has its own
     own = f"{study.metadata.namespace}/{study.metadata.name}-{study.metadata.uid[:8]}"
     out = f"{names.MOUNT_CHECKPOINTS}/studies/{own}"
     command = ["headway", "study", f"{names.MOUNT_SPEC}/{FILE_STUDY}", "--out", out]

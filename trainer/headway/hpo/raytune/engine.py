@@ -33,6 +33,7 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402
+import torch  # noqa: E402
 from ray import tune  # noqa: E402
 from ray.tune.stopper import Stopper  # noqa: E402
 
@@ -171,9 +172,12 @@ class RayEngine(Engine):
             self._error = error
 
     def _needs(self) -> dict[str, float]:
-        """What Ray sets aside for a trial: on this machine one of as many places as trials may run."""
+        """What Ray sets aside for a trial: on this machine one of as many places as trials may run, and GPUs of its own
+        where there are any; without, it trains on the CPU as `headway run` does."""
         run = self._spec.run_template
-        return {"cpu": run.ranks_per_node, "gpu": run.gpus_per_node} if self._settings.address else {"cpu": 1}
+        if self._settings.address:
+            return {"cpu": run.ranks_per_node, "gpu": run.gpus_per_node}
+        return {"cpu": 1, "gpu": run.gpus_per_node if torch.cuda.device_count() else 0}
 
     def _round(self, place: Path, trials: int) -> tune.Tuner:
         kind = self._settings.scheduler.chosen()[0]
