@@ -43,6 +43,7 @@ def population(name: str, trials: int, total_steps: int) -> Document:
     spec = document["spec"]
     spec["parameters"] = [{"path": f"{PPO}.learningRate", "float": {"low": 1e-4, "high": 1e-2}}]
     spec["engine"] = {"rayTune": {"scheduler": {"pbt": {}}, "searcher": {"random": {}}}}
+    spec["runTemplate"]["podTemplate"]["resources"]["limits"]["memory"] = "4Gi"  # Ray, and all trials of the pod
     spec["runTemplate"]["train"]["evaluation"]["everySteps"] = total_steps // 3
     spec["runTemplate"]["train"]["curriculum"]["stopAfterLastGate"] = False
     return document

@@ -19,6 +19,7 @@ from headway_api.ray_rules import population
 # Ray reads these when it is loaded or started. It prints nothing between our lines, sends no figures to its makers,
 # writes no files that nobody reads and takes a last word without the metric; a trial's own processes choose their GPUs,
 # and are not killed with their actor: they notice, save and leave. Nobody without Ray's token is let in, or spoken to.
+# What takes too much memory is the kernel's to say: it ends one run, which goes on, and not all actors.
 # A container's /dev/shm is too small for Ray; what we pass through it is not.
 for _name, _value in {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -28,6 +29,7 @@ for _name, _value in {
     "RAY_kill_child_processes_on_worker_exit": "false",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AUTH_MODE": "token",
+    "RAY_memory_monitor_refresh_ms": "0",
     "RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE": "1",
 }.items():
     os.environ.setdefault(_name, _value)
