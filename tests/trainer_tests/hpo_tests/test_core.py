@@ -240,7 +240,7 @@ def life(storage: Dies, pruner: dict) -> dict[str, Any]:
                 core.report(number, 0, [], ended=True)
                 core.tell(number, "complete", steps=4096)
             return {
-                "snapshot": core.snapshot().model_copy(update={"seconds": 0.0}),
+                "snapshot": core.snapshot().model_copy(update={"seconds": 0.0, "began": 0.0}),
                 "trials": [(t.state, t.params, t.values, t.intermediate_values, t.system_attrs) for t in core.trials()],
             }
         except KilledError:
