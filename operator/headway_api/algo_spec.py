@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from headway_api.base import Contract, Float, Int, OneOf, RuleInt, described
+from headway_api.offpolicy_spec import Dqn, Pqn, Sac, Td3
 
 
 class Ppo(Contract):
@@ -73,6 +74,10 @@ class Algo(OneOf):
     """The learning algorithm: exactly one."""
 
     ppo: Ppo | None = Field(None, description="Proximal policy optimisation.")
+    dqn: Dqn | None = Field(None, description="Q-learning with a replay; discrete actions.")
+    pqn: Pqn | None = Field(None, description="Q-learning without a replay; discrete actions, many environments.")
+    sac: Sac | None = Field(None, description="Soft actor-critic; continuous actions.")
+    td3: Td3 | None = Field(None, description="Twin delayed deterministic policy gradient; continuous actions.")
     dagger: Dagger | None = Field(None, description="Imitation of a planner.")
 
 
@@ -85,6 +90,7 @@ class Mlp(Contract):
 
     hidden: list[Width] = described([128, 128], "Width of each hidden layer.", min_length=1, max_length=6)
     activation: Activation = described("relu", "Nonlinearity after each hidden layer.")
+    layer_norm: bool = described(False, "Normalise each hidden layer before its nonlinearity (arXiv 1607.06450).")
 
 
 class Cnn1d(Contract):

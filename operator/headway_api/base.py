@@ -119,8 +119,7 @@ class OneOf(Contract):
 def described(default: Any, description: str, **bounds: Any) -> Any:
     """Shorthand for a field with a default, a description (shown by `kubectl explain`) and bounds."""
     if isinstance(default, BaseModel):
-        model = type(default)
-        return Field(default_factory=model, description=description, **bounds)
+        return Field(default_factory=lambda: default, description=description, **bounds)  # frozen: shared
     if isinstance(default, list | dict):
         return Field(default_factory=lambda: type(default)(default), description=description, **bounds)
     return Field(default, description=description, **bounds)

@@ -9,6 +9,7 @@ from pydantic import Field
 from headway_api.base import Contract, Float, Int, OneOf, Rule, RuleInt, described
 from headway_api.gym_spec import Keywords, keywords_field
 from headway_api.nav_spec import Levels
+from headway_api.offpolicy_spec import Exploration
 
 
 class Gate(Contract):
@@ -70,6 +71,10 @@ class Stage(Contract):
     levels: Levels | None = Field(None, description="The levels of this stage; for env.nav.")
     kwargs: Keywords = keywords_field("Arguments of the environment in this stage, over env.gym.kwargs; for env.gym.")
     gate: Gate = described(Gate(), "What ends this stage.")
+    exploration: Exploration | None = Field(
+        None,
+        description="Exploration in this stage, its steps counted from where it begins; absent: the algorithm's.",
+    )
 
 
 Steps = Annotated[RuleInt, Field(ge=0, le=10**12)]
@@ -113,10 +118,6 @@ class Schedule(OneOf):
     manual: Manual | None = Field(None, description="Never: one named stage.")
 
 
-def _default_schedule() -> Schedule:
-    return Schedule(gates=ByGates())
-
-
 class Learnability(Contract):
     """Play levels again that are neither mastered nor hopeless, by p(1 - p) of their success rates p.
 
@@ -140,7 +141,7 @@ class Curriculum(Contract):
     """Stages from easy to hard. Levels are split by seed: these are training levels, never test levels."""
 
     stages: list[Stage] = Field(min_length=1, max_length=16, description="From easy to hard.")
-    schedule: Schedule = Field(default_factory=_default_schedule, description="When stages change.")
+    schedule: Schedule = described(Schedule(gates=ByGates()), "When stages change.")
     replay: Float = described(
         0.1, "Share of new episodes that replays a level of an earlier stage, against forgetting.", ge=0.0, le=0.9
     )

@@ -92,10 +92,6 @@ class Actions(OneOf):
     discrete: Discrete | None = Field(None, description="One command of a table.")
 
 
-def _default_actions() -> Actions:
-    return Actions(continuous=Continuous())
-
-
 class Reward(Contract):
     """Terms of the reward, summed at each step.
 
@@ -329,7 +325,7 @@ class NavEnv(Contract):
 
     robot: Robot = described(Robot(), "The robot's body and limits.")
     lidar: Lidar = described(Lidar(), "The robot's range scanner.")
-    actions: Actions = Field(default_factory=_default_actions, description="What the policy chooses.")
+    actions: Actions = described(Actions(continuous=Continuous()), "What the policy chooses.")
     reward: Reward = described(Reward(), "Terms of the reward.")
     randomization: Randomization = described(Randomization(), "How robot and sensors differ from the ideal.")
     others: Literal["goStraight", "self"] = described(

@@ -25,12 +25,21 @@ _WANTED = {
     "list_type": "a list",
     "finite_number": "a finite number",
 }
+# What people write who take a replay for something that every algorithm has.
+_ON_POLICY_REPLAY = tuple(
+    f"algo.{algo}.{field}"
+    for algo in ("ppo", "pqn", "dagger")
+    for field in ("replay", "prioritized", "hindsight", "nSteps")
+)
+_NO_REPLAY = "this algorithm learns from its own newest steps and draws from no replay: choose dqn, sac or td3"
 
 
 def explain(detail: ErrorDetails) -> str:
     """Return one line for one fault: the field's path, the value, and what would be right."""
     kind, context = detail["type"], detail.get("ctx", {})
     field = _path(detail["loc"])
+    if kind == "extra_forbidden" and field.endswith(_ON_POLICY_REPLAY):
+        return f"{field}: {_NO_REPLAY}"
     if kind in _FIXES:
         return f"{field}: {_FIXES[kind]}"
     if kind == "rule":

@@ -126,7 +126,8 @@ def _default(made: Any) -> Any:
     """Return a nested default. Inner defaults fill an empty object, but its rules run before they do."""
     if not isinstance(made, Contract):
         return made
-    return made.to_wire() if made.rules or isinstance(made, OneOf) else {}
+    plain = made.model_dump(exclude_defaults=True) == {}
+    return made.to_wire() if made.rules or isinstance(made, OneOf) or not plain else {}
 
 
 def _without(node: Schema, *keys: str) -> Schema:

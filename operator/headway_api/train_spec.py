@@ -11,10 +11,11 @@ from typing import Literal
 from pydantic import Field
 
 from headway_api.algo_spec import Algo, Network
-from headway_api.base import Contract, Int, OneOf, Rule, RuleInt, described
+from headway_api.base import Contract, Int, OneOf, RuleInt, described
 from headway_api.curriculum_spec import Curriculum
 from headway_api.gym_spec import GymEnv
 from headway_api.nav_spec import NavEnv
+from headway_api.train_rules import RULES
 
 
 class Env(OneOf):
@@ -68,41 +69,4 @@ class TrainSpec(Contract):
     )
     evaluation: Evaluation = described(Evaluation(), "Scoring on validation levels while training.")
     trackers: Trackers = described(Trackers(), "Where metrics go besides metrics.jsonl.")
-    rules = (
-        Rule(
-            cel="!has(self.algo.ppo) || (self.numEnvs * self.algo.ppo.rolloutSteps) % self.algo.ppo.minibatchSize == 0",
-            holds=lambda m: (
-                m.algo.ppo is None or (m.num_envs * m.algo.ppo.rollout_steps) % m.algo.ppo.minibatch_size == 0
-            ),
-            message="algo.ppo.minibatchSize must divide numEnvs * rolloutSteps: choose a divisor",
-            field="algo",
-        ),
-        Rule(
-            cel="!has(self.algo.ppo) || !has(self.network.gru) || "
-            "self.algo.ppo.minibatchSize % self.algo.ppo.rolloutSteps == 0",
-            holds=lambda m: (
-                m.algo.ppo is None or m.network.gru is None or m.algo.ppo.minibatch_size % m.algo.ppo.rollout_steps == 0
-            ),
-            message="with network.gru minibatches are whole environments: algo.ppo.minibatchSize must be a multiple of "
-            "rolloutSteps",
-            field="algo",
-        ),
-        Rule(
-            cel="!has(self.algo.dagger) || !has(self.network.gru)",
-            holds=lambda m: m.algo.dagger is None or m.network.gru is None,
-            message="algo.dagger learns from single steps, which network.gru has no use for: choose mlp or cnn1d",
-            field="network",
-        ),
-        Rule(
-            cel="!has(self.env.nav) || self.env.nav.others != 'self' || !has(self.network.gru)",
-            holds=lambda m: m.env.nav is None or m.env.nav.others != "self" or m.network.gru is None,
-            message="env.nav.others: self needs a network without memory: choose mlp or cnn1d, or others: goStraight",
-            field="network",
-        ),
-        Rule(
-            cel="self.curriculum.stages.all(s, has(s.levels) == has(self.env.nav))",
-            holds=lambda m: all((s.levels is not None) == (m.env.nav is not None) for s in m.curriculum.stages),
-            message="with env.nav every stage of the curriculum has levels; with env.gym it has none",
-            field="curriculum",
-        ),
-    )
+    rules = RULES

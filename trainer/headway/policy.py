@@ -14,7 +14,7 @@ from headway import checkpoint
 from headway.checkpoint import MODEL
 from headway.envs import registry
 from headway.errors import CheckpointError, SpecError
-from headway.networks import GreedyPolicy, build_actor_critic
+from headway.networks import GreedyPolicy, build_network
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 PREFIX = "network."
@@ -51,7 +51,7 @@ def load_policy(path: Path) -> Policy:
         spec = TrainSpec.model_validate(weights.spec)
         with closing(registry.make_vector_env(spec, 1, offset=0, threads=1)) as env:
             # Sizes are the environment's, not the file's.
-            network = build_actor_critic(spec.network, spec.algo, env.layout, env.actions, spec.seed)
+            network = build_network(spec.network, spec.algo, env.layout, env.actions, spec.seed)
         expected = network.state_dict()
         for name, tensor in expected.items():
             given = weights.tensors.get(name)
@@ -77,7 +77,7 @@ def _read(path: Path) -> Weights:
     if path.suffix == ".safetensors":
         return _best(path)
     if (path / checkpoint.FILE).is_file():
-        found = checkpoint.verify(path)
+        found = checkpoint.verify(path, with_replay=False)
     elif (path / BEST).is_file():
         return _best(path / BEST)
     else:
@@ -90,7 +90,7 @@ def _newest(root: Path) -> checkpoint.Found:
     """Search the folder itself, and as an output folder: checkpoints/<namespace>/<name>."""
     passed_over: list[str] = []
     for folder in (root, *sorted(root.glob("checkpoints/*/*"))):
-        if (found := checkpoint.search(folder, None, passed_over)) is not None:
+        if (found := checkpoint.search(folder, None, passed_over, with_replay=False)) is not None:
             return found
     raise ValueError("; ".join(["no whole checkpoint there: name a step-* directory", *passed_over]))
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from headway import checkpoint
 from headway.algos import build_algorithm
+from headway.algos.protocol import ExploresByStage, HasReplay
 from headway.checkpoint import CheckpointStore, Found, Manifest
 from headway.curriculum import CurriculumRecord, RunningCurriculum
 from headway.envs import registry
@@ -65,9 +66,8 @@ class Session:
         self.env = registry.make_vector_env(
             spec, num_envs, offset=group.rank * num_envs, threads=run.threads, device=run.device
         )
-        self.algorithm = build_algorithm(
-            spec, self.env.layout, self.env.actions, group, device, run.threads, self.env.expert
-        )
+        self.algorithm = build_algorithm(spec, self.env, group, device, run.threads, run.out / "scratch")
+        self.replay = self.algorithm.replay if isinstance(self.algorithm, HasReplay) else None
         if isinstance(self.env, HasOthers):
             self.env.drive_others(self.algorithm.policy())
         self.curriculum = RunningCurriculum(spec, self.env, group)
@@ -113,10 +113,17 @@ class Session:
             self._restore(found)
         if self.group.is_main and not self.over:
             self.store.fence(found.directory if found else None)
+        self.enter_stage()
         self.group.any(False)  # nobody trains before the fence stands
         if found is not None:  # not before: a leftover of an older attempt would cut the rows of the one that trains
             self.tracker.resume(self.step, found.manifest.tracker)
         return found is not None
+
+    def enter_stage(self) -> None:
+        """Tell an algorithm whose exploration depends on it which stage it is in, and since when."""
+        if isinstance(self.algorithm, ExploresByStage):
+            state = self.curriculum.state
+            self.algorithm.begin_stage(state.stage, state.advanced_at)
 
     def _warm_start(self) -> None:
         """Begin with the weights that the spec names; a run that goes on has its own."""
@@ -139,6 +146,8 @@ class Session:
         own = {f"env.{k}": v for k, v in self.env.get_state().items()}
         own |= {f"algorithm.{k}": v for k, v in self.algorithm.get_env_state().items()}
         own |= {f"curriculum.{k}": v for k, v in self.curriculum.own_state().items()}
+        if self.replay is not None:
+            own |= {f"replay.{k}": v for k, v in self.replay.get_state().items()}
         shared = self.algorithm.get_state() | {f"curriculum.{k}": v for k, v in self.curriculum.shared_state().items()}
         loop = LoopState(
             vector_steps=self.vector_steps, updates=self.updates, curriculum=self.curriculum.record(), best=self.best,
@@ -151,7 +160,7 @@ class Session:
             fingerprint=checkpoint.fingerprint(self.group.world_size, self.run.device), complete=self.finished,
             saved_at=time.time(),
         )  # fmt: skip
-        self.saved = self.store.save(shared, own, draft)
+        self.saved = self.store.save(shared, own, draft, self.replay)
         self.saved_clock = time.monotonic()
 
     def _agree_on_parent(self) -> Found | None:
@@ -209,6 +218,8 @@ class Session:
             shared, own = checkpoint.load_tensors(found.directory / checkpoint.MODEL), self._own_tensors(found)
             ours = _below("curriculum.", shared)
             self.algorithm.set_state({k: v for k, v in shared.items() if not k.startswith("curriculum.")})
+            if self.replay is not None:
+                self._restore_replay(found, _below("replay.", own))
             if self.env.exact_state:  # else new episodes begin, and nothing is remembered of the old ones
                 self.algorithm.set_env_state(_below("algorithm.", own))
             self.curriculum.restore(loop.curriculum, _below("curriculum.", own), ours)
@@ -219,6 +230,18 @@ class Session:
             log.warning("resume is not exact: the environment cannot give its state: new episodes begin")
         self.parent = found.directory.name
         self.saved = CheckpointRef(found.manifest.step, found.directory, found.manifest.saved_at)
+
+    def _restore_replay(self, found: Found, own: dict[str, Tensor]) -> None:
+        """Take the replay back; where new episodes begin, the old ones end."""
+        assert self.replay is not None
+        self.replay.set_state(own)
+        first = self.group.rank * self.env.num_envs
+        root = found.directory.parent
+        checkpoint.load_history(root, found.manifest, self.replay, slice(first, first + self.env.num_envs))
+        if root.resolve() == self.store.root.resolve() and found.manifest.world_size == self.group.world_size:
+            self.store.segments.accept(found.manifest.segments, self.replay.length)
+        if not self.env.exact_state:
+            self.replay.cut()
 
     def _own_tensors(self, found: Found) -> dict[str, Tensor]:
         """Return this rank's rows of the state of all environments, whatever number of ranks wrote it."""

@@ -12,6 +12,7 @@ from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
 from headway.best import evaluate_if_due, forget_best
+from headway.envs.protocol import Transition
 from headway.parallel import SILENCE_S, check_divisible, join
 from headway.run_context import ProgressSnapshot, Report, RunContext, Stop, TrainResult
 from headway.session import Session
@@ -56,6 +57,7 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
         updated_at = time.monotonic()
 
         metrics |= session.curriculum.advance(session.step)
+        session.enter_stage()
         metrics |= session.episodes.metrics(group)
         metrics |= evaluate_if_due(session, steps_before, beat)
         now = time.monotonic()
@@ -84,12 +86,12 @@ def collect(session: Session) -> Tensor:
     while not algorithm.ready():
         action = algorithm.act(features, session.vector_steps)
         step = env.step(action)
-        algorithm.observe(features, action, step, env.features)
+        following = env.features(step.observation)
+        algorithm.observe(Transition(session.observation, features, action, step, following, env.features))
         session.vector_steps += 1
         session.curriculum.add(step.episodes)
         session.episodes.add(step.episodes, session.curriculum.stage)
-        session.observation = step.observation
-        features = env.features(session.observation)
+        session.observation, features = step.observation, following
     return features
 
 

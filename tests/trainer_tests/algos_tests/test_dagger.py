@@ -1,9 +1,9 @@
 import pytest
 import torch
 from headway.algos.dagger import DAgger
-from headway.envs.protocol import ActionSpace, FeatureLayout
+from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
 from headway.errors import SpecError
-from headway.networks import build_actor_critic
+from headway.networks import build_network
 from headway.parallel import Group
 from headway_api.algo_spec import Algo, Network
 from trainer_tests.line_env import LineEnv
@@ -14,7 +14,7 @@ LAYOUT = FeatureLayout(plain=2)
 def make(env, num_envs=4, offset=0, actions=None, expert=None, **changes):
     given = {"rolloutSteps": 3, "minibatchSize": 8, "gradientSteps": 4, "capacity": 24, "expertSteps": 0} | changes
     algo, actions = Algo.model_validate({"dagger": given}), actions or ActionSpace(1)
-    network = build_actor_critic(Network.model_validate({"mlp": {"hidden": [16]}}), algo, LAYOUT, actions, 0)
+    network = build_network(Network.model_validate({"mlp": {"hidden": [16]}}), algo, LAYOUT, actions, 0)
     index = torch.arange(num_envs) + offset
     expert = expert or (lambda: env.expert("line"))
     return DAgger(algo.dagger, network, LAYOUT, actions, index, num_envs, 0, Group(), expert)
@@ -28,7 +28,7 @@ def rollout(dagger, env, observation, first=0):
         action = dagger.act(features, first + t)
         alike.append((action == advice).all(1))
         step = env.step(action)
-        dagger.observe(features, action, step, env.features)
+        dagger.observe(Transition(observation, features, action, step, env.features(step.observation), env.features))
         observation = step.observation
     return observation, torch.stack(alike)
 
@@ -88,7 +88,8 @@ def test_choices_are_learned_by_cross_entropy():
     for t in range(3):
         action = dagger.act(env.features(observation), t)
         step = env.step(action[:, None] * 2.0 - 1.0)
-        dagger.observe(env.features(observation), action, step, env.features)
+        features = env.features(observation)
+        dagger.observe(Transition(observation, features, action, step, env.features(step.observation), env.features))
         observation = step.observation
     assert dagger.update(env.features(observation), 1.0)["loss/imitation"] < 0.5  # ln 2 is knowing nothing
     features = dagger.features[:, :3].flatten(0, 1)

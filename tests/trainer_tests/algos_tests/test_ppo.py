@@ -4,9 +4,9 @@ import pytest
 import torch
 from headway import randomness
 from headway.algos.ppo import PPO
-from headway.envs.protocol import ActionSpace, EpisodeEnds, FeatureLayout, Step
+from headway.envs.protocol import ActionSpace, EpisodeEnds, FeatureLayout, Step, Transition
 from headway.errors import SpecError
-from headway.networks import build_actor_critic
+from headway.networks import build_network
 from headway.parallel import Group, Lanes
 from headway_api.algo_spec import Algo, Network
 from trainer_tests.line_env import LineEnv
@@ -18,7 +18,7 @@ GRU = {"gru": {"hidden": [8], "size": 6}}
 def make(num_envs=4, offset=0, seed=0, network=None, actions=None, threads=1, **changes):
     given = {"rolloutSteps": 3, "minibatchSize": num_envs * 3, "epochs": 1} | changes
     algo, actions = Algo.model_validate({"ppo": given}), actions or ActionSpace(1)
-    built = build_actor_critic(Network.model_validate(network or {"mlp": {"hidden": [8]}}), algo, LAYOUT, actions, seed)
+    built = build_network(Network.model_validate(network or {"mlp": {"hidden": [8]}}), algo, LAYOUT, actions, seed)
     index = torch.arange(num_envs) + offset
     return PPO(algo.ppo, built, LAYOUT, actions, index, seed, Group(), threads)
 
@@ -47,7 +47,7 @@ def fill(ppo, env, steps):
         features = env.features(observation)
         action = ppo.act(features, t)
         result = env.step(action)
-        ppo.observe(features, action, result, env.features)
+        ppo.observe(Transition({}, features, action, result, features, env.features))
         observation = result.observation
     return env.features(observation)
 
@@ -69,7 +69,11 @@ def test_a_truncated_step_is_valued_by_its_own_final_observation():
     features = torch.zeros(2, 2)
     for t in range(3):
         action = ppo.act(features, t)
-        ppo.observe(features, action, step(2, truncated=[1] if t == 1 else [], terminated=[0]), featurise)
+        ppo.observe(
+            Transition(
+                {}, features, action, step(2, truncated=[1] if t == 1 else [], terminated=[0]), features, featurise
+            )
+        )
     assert [tuple(s.shape) for s in seen] == [(1, 2)]  # only the truncated row is asked for
     target = ppo._batch(features).target.view(3, 2)
     final_value = value_of(ppo, torch.full((1, 2), 7.0)).item()
@@ -244,7 +248,11 @@ def play_cues(ppo, updates):
         while not ppo.ready():
             features = env.features()
             action = ppo.act(features, ppo.updates * 6 + ppo.rollout.filled)
-            ppo.observe(features, action, env.step(action), lambda observation: observation["observation"])
+            ppo.observe(
+                Transition(
+                    {}, features, action, env.step(action), features, lambda observation: observation["observation"]
+                )
+            )
         reward = float(ppo.rollout.reward.mean()) * 3
         ppo.update(env.features(), 1.0)
     return reward
@@ -278,7 +286,7 @@ def collect(ppo, env, steps):
         features = env.features(observation)
         action = ppo.act(features, 100 * ppo.updates + t)
         result = env.step(action)
-        ppo.observe(features, action, result, env.features)
+        ppo.observe(Transition({}, features, action, result, features, env.features))
         observation = result.observation
     return env.features(observation)
 
@@ -288,7 +296,11 @@ def test_with_memory_a_cut_episode_is_valued_by_what_was_seen_until_then():
     rows = torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(0))
     for t in range(3):
         action = ppo.act(rows[t], t)
-        ppo.observe(rows[t], action, step(2, truncated=[1] if t == 1 else []), lambda o: o["observation"])
+        ppo.observe(
+            Transition(
+                {}, rows[t], action, step(2, truncated=[1] if t == 1 else []), rows[t], lambda o: o["observation"]
+            )
+        )
     target = ppo._batch(torch.zeros(2, 2)).target.T  # [T, N]
     memory = torch.zeros(1, 6)
     with torch.no_grad():

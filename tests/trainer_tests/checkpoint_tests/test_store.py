@@ -70,7 +70,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
 def test_a_rank_whose_file_is_not_visible_is_named_with_the_fix(tmp_path, monkeypatch):
     from headway.checkpoint import store as module
 
-    real = module._write_tensors
+    real = module.write_tensors_hashed
 
     def elsewhere(path, tensors):
         record = real(path, tensors)
@@ -78,7 +78,7 @@ def test_a_rank_whose_file_is_not_visible_is_named_with_the_fix(tmp_path, monkey
             path.unlink()  # as if another node's disk had it
         return record
 
-    monkeypatch.setattr(module, "_write_tensors", elsewhere)
+    monkeypatch.setattr(module, "write_tensors_hashed", elsewhere)
     with pytest.raises(CheckpointError, match=r"rank-0\.safetensors of another node .* ReadWriteMany"):
         write(tmp_path, 10)
 

@@ -3,55 +3,131 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import torch
 from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
 from headway.algos.dagger import DAgger
+from headway.algos.dqn import DQNLearner
+from headway.algos.learner import Learner
+from headway.algos.offpolicy import OffPolicyAlgorithm
 from headway.algos.ppo import PPO
+from headway.algos.pqn import PQN
 from headway.algos.protocol import Algorithm
-from headway.envs.protocol import ActionSpace, FeatureLayout
-from headway.networks import ActorCritic, build_actor_critic
+from headway.algos.sac import SACLearner
+from headway.algos.td3 import TD3Learner
+from headway.envs.protocol import VectorEnv
+from headway.errors import SpecError
+from headway.networks import build_network
 from headway.parallel import Group
-
-Experts = Callable[[str], Tensor]  # VectorEnv.expert
-# What every algorithm is built from: the network, the layouts that it is for, and global environment indices [N].
-Parts = tuple[ActorCritic, FeatureLayout, ActionSpace, Tensor]
-Builder = Callable[[TrainSpec, Parts, Group, int, Experts], Algorithm]
+from headway.replay import Replay, Source
 
 
-def _ppo(spec: TrainSpec, parts: Parts, group: Group, threads: int, experts: Experts) -> Algorithm:
-    assert spec.algo.ppo is not None
-    return PPO(spec.algo.ppo, *parts, spec.seed, group, threads)
+@dataclass(frozen=True)
+class Parts:
+    """What every algorithm is built from."""
 
-
-def _dagger(spec: TrainSpec, parts: Parts, group: Group, threads: int, experts: Experts) -> Algorithm:
-    assert spec.algo.dagger is not None
-    expert = partial(experts, spec.algo.dagger.expert)
-    return DAgger(spec.algo.dagger, *parts, spec.num_envs, spec.seed, group, expert)
-
-
-ALGORITHMS: Final[dict[str, Builder]] = {"ppo": _ppo, "dagger": _dagger}
+    spec: TrainSpec
+    env: VectorEnv  # for its layouts and functions: an algorithm knows no environment
+    network: Any  # networks.build.PolicyModule
+    env_index: Tensor  # int64 [N]: global indices of this rank's environments, on the device that learns
+    group: Group
+    threads: int
+    scratch: Path
 
 
 def build_algorithm(
-    spec: TrainSpec,
-    layout: FeatureLayout,
-    actions: ActionSpace,
-    group: Group,
-    device: torch.device,
-    threads: int,
-    experts: Experts,
+    spec: TrainSpec, env: VectorEnv, group: Group, device: torch.device, threads: int, scratch: Path
 ) -> Algorithm:
-    """Build the algorithm that the spec names, for this rank's share of the environments, with its CPU threads.
+    """Build the algorithm that the spec names, for this rank's environments, with its CPU threads.
 
-    `experts` is `VectorEnv.expert` of those environments: whom imitation asks.
+    `scratch`: a folder for files larger than memory. Raises SpecError where the environment is none for it.
     """
+    network = build_network(spec.network, spec.algo, env.layout, env.actions, spec.seed).to(device)
+    env_index = torch.arange(env.num_envs, device=device) + group.rank * env.num_envs
     kind, _ = spec.algo.chosen()
-    network = build_actor_critic(spec.network, spec.algo, layout, actions, spec.seed).to(device)
-    num_envs = spec.num_envs // group.world_size
-    env_index = torch.arange(num_envs, device=device) + group.rank * num_envs
-    return ALGORITHMS[kind](spec, (network, layout, actions, env_index), group, threads, experts)
+    return ALGORITHMS[kind](Parts(spec, env, network, env_index, group, threads, scratch))
+
+
+def _ppo(parts: Parts) -> Algorithm:
+    ppo, env = parts.spec.algo.ppo, parts.env
+    assert ppo is not None
+    return PPO(
+        ppo, parts.network, env.layout, env.actions, parts.env_index, parts.spec.seed, parts.group, parts.threads
+    )
+
+
+def _dagger(parts: Parts) -> Algorithm:
+    spec, env = parts.spec, parts.env
+    assert spec.algo.dagger is not None
+    expert = partial(env.expert, spec.algo.dagger.expert)
+    return DAgger(
+        spec.algo.dagger, parts.network, env.layout, env.actions, parts.env_index, spec.num_envs, spec.seed,
+        parts.group, expert,
+    )  # fmt: skip
+
+
+def _pqn(parts: Parts) -> Algorithm:
+    spec, env = parts.spec, parts.env
+    assert spec.algo.pqn is not None
+    stages = [stage.exploration for stage in spec.curriculum.stages]
+    return PQN(
+        spec.algo.pqn, parts.network, env.layout, env.actions, parts.env_index, spec.num_envs, spec.total_steps,
+        spec.seed, parts.group, stages,
+    )  # fmt: skip
+
+
+def _dqn(parts: Parts) -> Learner:
+    assert parts.spec.algo.dqn is not None
+    return DQNLearner(
+        parts.spec.algo.dqn, parts.network, parts.env.actions.size, parts.env_index, parts.spec.seed, parts.group
+    )
+
+
+def _sac(parts: Parts) -> Learner:
+    assert parts.spec.algo.sac is not None
+    return SACLearner(parts.spec.algo.sac, parts.network, parts.env_index, parts.spec.seed, parts.group, parts.threads)
+
+
+def _td3(parts: Parts) -> Learner:
+    assert parts.spec.algo.td3 is not None
+    return TD3Learner(parts.spec.algo.td3, parts.network, parts.env_index, parts.spec.seed, parts.group, parts.threads)
+
+
+def _off_policy(learner: Callable[[Parts], Learner], parts: Parts) -> Algorithm:
+    """Put a learner and a replay together."""
+    spec, (kind, own) = parts.spec, parts.spec.algo.chosen()
+    replay = Replay(
+        own.replay, _source(parts, kind), parts.env_index, spec.num_envs, own.batch_size // parts.group.world_size,
+        own.gamma, spec.seed, parts.scratch,
+    )  # fmt: skip
+    stages = [stage.exploration for stage in spec.curriculum.stages]
+    return OffPolicyAlgorithm(
+        own, learner(parts), replay, spec.num_envs, spec.total_steps, parts.group,
+        getattr(own, "exploration", None), stages,
+    )  # fmt: skip
+
+
+def _source(parts: Parts, kind: str) -> Source:
+    """Where the replay's transitions come from. Raises SpecError for hindsight without goals."""
+    env, hindsight = parts.env, parts.spec.algo.chosen()[1].replay.hindsight
+    judge = env.judge() if hindsight is not None else None
+    if hindsight is not None and judge is None:
+        fix = "this environment has no goals that steps could be judged by: leave hindsight out"
+        raise SpecError(f"train.algo.{kind}.replay.hindsight", hindsight.to_wire(), fix)
+    return Source(env.layout.size, env.observation_size, env.goal_size, env.actions, env.features, judge)
+
+
+ALGORITHMS: Final[dict[str, Callable[[Parts], Algorithm]]] = {
+    "ppo": _ppo,
+    "dagger": _dagger,
+    "pqn": _pqn,
+    "dqn": partial(_off_policy, _dqn),
+    "sac": partial(_off_policy, _sac),
+    "td3": partial(_off_policy, _td3),
+}

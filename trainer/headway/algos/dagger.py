@@ -17,9 +17,8 @@ from headway_api.algo_spec import Dagger
 from torch import Tensor
 
 from headway import randomness
-from headway.algos.protocol import Featurise
 from headway.algos.state import flat_adam_state, restore
-from headway.envs.protocol import ActionSpace, FeatureLayout, Step
+from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
 from headway.errors import SpecError
 from headway.networks import ActorCritic, GreedyPolicy, load_weights
 from headway.parallel import FlatParameters, Group
@@ -84,7 +83,7 @@ class DAgger:
         chosen = torch.where(drives if self.discrete else drives[:, None], advice, own)
         return chosen.to(features.device)
 
-    def observe(self, features: Tensor, action: Tensor, step: Step, featurise: Featurise) -> None:
+    def observe(self, transition: Transition) -> None:
         """Count the step, which `act` has kept; see Algorithm.observe."""
         self.steps += 1
         self.taken += 1

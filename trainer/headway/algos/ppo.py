@@ -14,10 +14,9 @@ from headway_api.algo_spec import Ppo
 from torch import Tensor
 
 from headway import randomness
-from headway.algos.protocol import Featurise
 from headway.algos.rollout import Rollout
 from headway.algos.state import flat_adam_state, restore
-from headway.envs.protocol import ActionSpace, FeatureLayout, Step
+from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
 from headway.errors import SpecError
 from headway.networks import ActorCritic, Body, GreedyPolicy, load_weights
 from headway.parallel import FlatParameters, Group, Lanes
@@ -93,9 +92,10 @@ class PPO:
         rollout.output[rollout.filled] = output
         return network.distribution.sample(output, self.noise[rollout.filled]).to(features.device)
 
-    def observe(self, features: Tensor, action: Tensor, step: Step, featurise: Featurise) -> None:
+    def observe(self, transition: Transition) -> None:
         """Take in one transition of every environment; see Algorithm.observe."""
-        self.rollout.add(features, action, step, featurise)
+        self.rollout.add(transition)
+        step = transition.step
         self.begins = (step.terminated | step.truncated).to(self.device)
 
     def ready(self) -> bool:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from headway.envs.protocol import Observation, Step
-
-# VectorEnv.features: a pure function of the rows that it is given, so an algorithm may ask for a few of them only.
-Featurise = Callable[[Observation], Tensor]
+from headway.envs.protocol import Transition
+from headway.replay import Replay
 
 
 class Policy(Protocol):
@@ -35,8 +32,8 @@ class Algorithm(Protocol):
         """Explore: float32 [N, A] or int64 [N] for features [N, F]; noise depends on (seed, global index, step)."""
         ...
 
-    def observe(self, features: Tensor, action: Tensor, step: Step, featurise: Featurise) -> None:
-        """Take in one transition of every environment: in `features`, `action` led to `step`."""
+    def observe(self, transition: Transition) -> None:
+        """Take in one transition of every environment."""
         ...
 
     def ready(self) -> bool:
@@ -69,4 +66,20 @@ class Algorithm(Protocol):
 
     def set_env_state(self, state: dict[str, Tensor]) -> None:
         """Go on exactly where `get_env_state` was called; see `set_state`."""
+        ...
+
+
+@runtime_checkable
+class HasReplay(Protocol):
+    """An algorithm with a replay, which checkpoints keep in segments."""
+
+    replay: Replay
+
+
+@runtime_checkable
+class ExploresByStage(Protocol):
+    """An algorithm whose exploration a stage of the curriculum may set."""
+
+    def begin_stage(self, stage: int, step: int) -> None:
+        """Stage number `stage` has begun at environment step `step` over all ranks; called after a resume too."""
         ...

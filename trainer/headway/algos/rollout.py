@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from headway.algos.protocol import Featurise
-from headway.envs.protocol import ActionSpace, Step
+from headway.envs.protocol import ActionSpace, Transition
 
 
 class Rollout:
@@ -28,17 +27,17 @@ class Rollout:
         self.begins = torch.zeros(rows, dtype=torch.bool, device=device)  # [T, N]: an episode's first step
         self.cut: list[tuple[Tensor, Tensor]] = []  # (indices into [T * N], final features [k, F]) of truncated steps
 
-    def add(self, features: Tensor, action: Tensor, step: Step, featurise: Featurise) -> None:
+    def add(self, transition: Transition) -> None:
         """Store one step of every environment. Final observations are kept only where the clock ended an episode."""
-        t = self.filled
+        t, step, features = self.filled, transition.step, transition.features
         self.features[t] = features
-        self.action[t] = action
+        self.action[t] = transition.action
         self.reward[t] = step.reward
         self.terminated[t] = step.terminated
         self.truncated[t] = step.truncated
         cut = step.truncated[step.final_rows]  # bool [K]
         if bool(cut.any()):
-            final = featurise({name: tensor[cut] for name, tensor in step.final_observation.items()})
+            final = transition.featurise({name: tensor[cut] for name, tensor in step.final_observation.items()})
             rows = step.final_rows[cut] + t * features.shape[0]
             self.cut.append((rows.to(self.reward.device), final.to(self.reward.device, copy=True)))
         self.filled += 1

@@ -1,20 +1,24 @@
 """Checkpoints: whole or not there, of one run and one lineage of attempts, safetensors and JSON, never pickle."""
 
+from headway.checkpoint.files import load_tensors, write_tensors
 from headway.checkpoint.fingerprint import differences as fingerprint_differences
 from headway.checkpoint.fingerprint import fingerprint
 from headway.checkpoint.lineage import Found, choose, search, verify
 from headway.checkpoint.manifest import FILE, MODEL, Manifest, read_manifest, spec_differences, spec_hash
-from headway.checkpoint.store import CheckpointStore, load_tensors, write_tensors
+from headway.checkpoint.segments import History, load_history
+from headway.checkpoint.store import CheckpointStore
 
 __all__ = [
     "FILE",
     "MODEL",
     "CheckpointStore",
     "Found",
+    "History",
     "Manifest",
     "choose",
     "fingerprint",
     "fingerprint_differences",
+    "load_history",
     "load_tensors",
     "read_manifest",
     "search",

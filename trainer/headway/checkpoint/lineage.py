@@ -17,7 +17,7 @@ from typing import Final
 from headway_api.base import Contract, Int
 from pydantic import Field, ValidationError
 
-from headway.checkpoint.manifest import FILE, MODEL, Manifest, read_manifest
+from headway.checkpoint.manifest import FILE, MODEL, SEGMENTS, FileRecord, Manifest, read_manifest
 from headway.errors import CheckpointError
 
 FENCES: Final = "attempts"
@@ -129,7 +129,7 @@ def choose(root: Path, uid: str, resume: str, log: list[str]) -> Found | None:
     return found
 
 
-def search(root: Path, uid: str | None, log: list[str]) -> Found | None:
+def search(root: Path, uid: str | None, log: list[str], with_replay: bool = True) -> Found | None:
     """Return the newest whole checkpoint of run `uid` under `root` (None: of any run), or None.
 
     What was passed over, and why, is appended to `log`. Raises CheckpointError if another run's checkpoints are there.
@@ -142,7 +142,7 @@ def search(root: Path, uid: str | None, log: list[str]) -> Found | None:
         log += [f"{p.directory} passed over: of a superseded attempt" for p in everything if p not in order]
     for position in order:
         try:
-            found = verify(root / position.directory)
+            found = verify(root / position.directory, with_replay)
         except ValueError as error:
             log.append(f"{position.directory} passed over: {error}")
             continue
@@ -155,8 +155,11 @@ def search(root: Path, uid: str | None, log: list[str]) -> Found | None:
     return None
 
 
-def verify(directory: Path) -> Found:
-    """Check a checkpoint's manifest and the hash of each of its files. Raises ValueError that says what is wrong."""
+def verify(directory: Path, with_replay: bool = True) -> Found:
+    """Check a checkpoint's manifest and the hash of each of its files. Raises ValueError that says what is wrong.
+
+    Who needs the policy only goes without the replay, which lies beside the checkpoint.
+    """
     manifest = read_manifest(directory)
     if Position.parse(directory.name) not in (None, Position(manifest.attempt, manifest.step)):
         raise ValueError(f"its manifest is of step {manifest.step}, attempt {manifest.attempt}")
@@ -164,14 +167,20 @@ def verify(directory: Path) -> Found:
     if missing := needed - manifest.files.keys():
         raise ValueError(f"its manifest does not list {sorted(missing)[0]}")
     for name, record in manifest.files.items():
-        path = directory / name
-        if not path.is_file():
-            raise ValueError(f"{name} is missing")
-        if path.stat().st_size != record.size:
-            raise ValueError(f"{name} has {path.stat().st_size} bytes, not {record.size}")
-        if file_hash(path) != record.sha256:
-            raise ValueError(f"{name} is damaged: its hash differs from the manifest's")
+        _verify(directory / name, record)
+    if with_replay:
+        for segment in manifest.segments:
+            _verify(directory.parent / SEGMENTS / segment.name, segment)
     return Found(directory, manifest)
+
+
+def _verify(path: Path, record: FileRecord) -> None:
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing")
+    if path.stat().st_size != record.size:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {record.size}")
+    if file_hash(path) != record.sha256:
+        raise ValueError(f"{path.name} is damaged: its hash differs from the manifest's")
 
 
 def file_hash(path: Path) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 FILE: Final = "manifest.json"
 MODEL: Final = "model.safetensors"
+SEGMENTS: Final = "segments"  # folder of the replay's files
 MAX_BYTES: Final = 4 * 1024 * 1024
 
 # Plain names only: a manifest cannot point outside its directory.
@@ -27,6 +28,18 @@ class FileRecord(Contract):
 
     size: Int = Field(ge=0, description="Bytes.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the content.")
+
+
+class Segment(FileRecord):
+    """A file of one rank's replay beside the checkpoints: rows of steps `first` to `last - 1`."""
+
+    first: Int = Field(ge=0, description="Step of each environment of its first row.")
+    last: Int = Field(ge=1, description="Step after its last row.")
+    rank: Int = Field(ge=0, le=65535, description="Rank that wrote it.")
+    name: str = Field(
+        pattern=r"^steps-[0-9]{1,15}-[0-9]{1,15}\.a[0-9]{1,9}\.rank-[0-9]{1,6}\.safetensors$",
+        description="Its name under segments/.",
+    )
 
 
 class Manifest(Contract):
@@ -45,6 +58,7 @@ class Manifest(Contract):
     loop: dict[str, JsonValue] = Field(description="State of the training loop: counters, curriculum, best score.")
     tracker: dict[str, JsonValue] = described({}, "State of the trackers.")
     files: dict[FileName, FileRecord] = Field(max_length=65537, description="Every other file, by name.")
+    segments: list[Segment] = described([], "Files of the replay, which checkpoints share.", max_length=20000)
     fingerprint: dict[str, JsonValue] = described(
         {}, "What rounding depends on: where it differs, a resume is not exact."
     )

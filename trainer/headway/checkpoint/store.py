@@ -7,18 +7,16 @@ created equal": file before rename, directory after it).
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
+from headway.checkpoint.files import sync_directory, write, write_atomically, write_tensors_hashed
 from headway.checkpoint.lineage import FENCES, Fence, Position, all_fences, lineage, positions_under, read_fences
-from headway.checkpoint.manifest import FILE, MODEL, FileRecord, Manifest
+from headway.checkpoint.manifest import FILE, MODEL, SEGMENTS, FileRecord, Manifest, Segment, read_manifest
+from headway.checkpoint.segments import History, SegmentWriter, delete_unnamed
 from headway.errors import CheckpointError
 from headway.parallel import Group
 from headway.run_context import CheckpointRef
@@ -33,6 +31,7 @@ class CheckpointStore:
         self.attempt = attempt
         self.keep = keep
         self.group = group
+        self.segments = SegmentWriter(root, attempt, group.rank)
 
     def fence(self, parent: Path | None) -> None:
         """Supersede all earlier attempts: only descendants of `parent` count from now on. Rank 0 calls it.
@@ -47,10 +46,14 @@ class CheckpointStore:
             return  # the same attempt once more, by hand: its fence stands
         record = Fence(uid=self.uid, attempt=self.attempt, parent=inside.directory if inside else "")
         (self.root / FENCES).mkdir(parents=True, exist_ok=True)
-        _write_atomically(self.root / FENCES / f"a{self.attempt}.json", json.dumps(record.to_wire()).encode())
+        write_atomically(self.root / FENCES / f"a{self.attempt}.json", json.dumps(record.to_wire()).encode())
 
-    def save(self, shared: dict[str, Tensor], own: dict[str, Tensor], draft: Manifest) -> CheckpointRef:
+    def save(
+        self, shared: dict[str, Tensor], own: dict[str, Tensor], draft: Manifest, history: History | None = None
+    ) -> CheckpointRef:
         """Write one checkpoint, all ranks together. `draft` lists no files yet; `own` is this rank's state.
+
+        `history` is this rank's replay, if it has one.
 
         Raises CheckpointError on rank 0 if a newer attempt has begun, or another run here: this process is a leftover
         and must end.
@@ -64,13 +67,16 @@ class CheckpointStore:
             partial.mkdir(parents=True)
         self.group.any(False)  # nobody writes before the directory is there
         name = f"rank-{self.group.rank}.safetensors"
-        records = {name: _write_tensors(partial / name, own)}
+        records = {name: write_tensors_hashed(partial / name, own)}
         if self.group.is_main:
-            records[MODEL] = _write_tensors(partial / MODEL, shared)
-        gathered = self.group.gather(json.dumps({n: r.to_wire() for n, r in records.items()}).encode())
+            records[MODEL] = write_tensors_hashed(partial / MODEL, shared)
+        segments = [] if history is None else self.segments.write(history)
+        written = {"files": {n: r.to_wire() for n, r in records.items()}, "segments": [s.to_wire() for s in segments]}
+        gathered = [json.loads(message) for message in self.group.gather(json.dumps(written).encode())]
         if self.group.is_main:
-            files = {n: FileRecord(**r) for message in gathered for n, r in json.loads(message).items()}
-            self._publish(partial, final, draft.model_copy(update={"files": files}))
+            files = {n: FileRecord(**r) for of_rank in gathered for n, r in of_rank["files"].items()}
+            pieces = [Segment(**s) for of_rank in gathered for s in of_rank["segments"]]
+            self._publish(partial, final, draft.model_copy(update={"files": files, "segments": pieces}))
         return CheckpointRef(draft.step, final, draft.saved_at)
 
     def _publish(self, partial: Path, final: Path, manifest: Manifest) -> None:
@@ -80,14 +86,14 @@ class CheckpointStore:
                     f"{name} of another node is not under {partial}: checkpoints of several nodes need storage that "
                     "all of them share; set checkpoint to a volume with access mode ReadWriteMany"
                 )
-        _write(partial / FILE, json.dumps(manifest.to_wire(), indent=1).encode())
-        _sync_directory(partial)
+        write(partial / FILE, json.dumps(manifest.to_wire(), indent=1).encode())
+        sync_directory(partial)
         self._refuse_if_superseded()
         self._refuse_if_set_aside()
         if final.exists():  # the same attempt, once more by hand, passed over a damaged checkpoint of this step
             shutil.rmtree(final)
         partial.rename(final)
-        _sync_directory(self.root)
+        sync_directory(self.root)
         self._retain()
 
     def _retain(self) -> None:
@@ -101,11 +107,24 @@ class CheckpointStore:
                 shutil.rmtree(self.root / position.directory, ignore_errors=True)
         for leftover in self.root.glob(".step-*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
+        if (self.root / SEGMENTS).is_dir():
+            delete_unnamed(self.root, self._named(), self.attempt)
+
+    def _named(self) -> set[str]:
+        """Segments that some manifest here needs."""
+        found: set[str] = set()
+        for position in positions_under(self.root):
+            try:
+                manifest = read_manifest(self.root / position.directory)
+            except ValueError:
+                continue  # damaged: passed over by every resume
+            found |= {segment.name for segment in manifest.segments}
+        return found
 
     def _set_aside(self) -> None:
         """Move what a run that begins anew finds under its root into a folder of its own: nothing is lost or mixed."""
         found = [self.root / position.directory for position in positions_under(self.root)]
-        found += [self.root / FENCES] if (self.root / FENCES).is_dir() else []
+        found += [folder for name in (FENCES, SEGMENTS) if (folder := self.root / name).is_dir()]
         if not found:
             return
         number = 1
@@ -128,50 +147,3 @@ class CheckpointStore:
             raise CheckpointError(
                 f"run {others[0]} has begun anew in place of this one ({self.uid}) under {self.root}: nothing was saved"
             )
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file. Raises ValueError if it is none; shapes and types are the caller's to check."""
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path.name} cannot be read: {error}") from None
-
-
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write one safetensors file, whole or not at all."""
-    _write_atomically(path, _serialised(tensors))
-
-
-def _serialised(tensors: dict[str, Tensor]) -> bytes:
-    # Clones: views of one buffer (parameters, here) are refused by safetensors unless each has its own memory.
-    return save({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()})
-
-
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> FileRecord:
-    content = _serialised(tensors)
-    _write(path, content)
-    # The hash of what was meant to be written, so that it also tells of a disk that wrote something else.
-    return FileRecord(size=len(content), sha256=hashlib.sha256(content).hexdigest())
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    _write(partial, content)
-    partial.rename(path)
-    _sync_directory(path.parent)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

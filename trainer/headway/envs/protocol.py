@@ -18,6 +18,8 @@ from torch import Tensor
 # Keys: "observation" [N, O] (nothing in it depends on the goal), "achieved_goal" and "desired_goal" [N, G]: of
 # headway/Nav-v0 the robot's and the goal's x, y; of an environment without goals G is 0.
 Observation = dict[str, Tensor]
+# VectorEnv.features: a pure function of the rows that it is given, so an algorithm may ask for a few of them only.
+Featurise = Callable[[Observation], Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,18 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Transition:
+    """One step of N environments, with what a network sees before and after it: what algorithms learn from."""
+
+    observation: Observation  # [N, ...]: before it
+    features: Tensor  # [N, F]: before it
+    action: Tensor  # [N, A] or int64 [N]
+    step: Step
+    next_features: Tensor  # [N, F]: after it, of the next episode where one ended
+    featurise: Featurise  # VectorEnv.features, for an ended episode's last observations
+
+
+@dataclass(frozen=True)
 class ActionSpace:
     """What a policy chooses: `size` numbers in [-1, 1], or one of `size` choices."""
 
@@ -72,6 +86,14 @@ class FeatureLayout:
     def size(self) -> int:
         """F."""
         return self.plain + self.channels * self.beams
+
+
+class Judge(Protocol):
+    """What of a step depends on the goal, for any goal: a pure function of rows."""
+
+    def __call__(self, before: Tensor, achieved: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+        """Return reward float32 [B] and termination bool [B] of steps that led from `before` to `achieved`, [B, G]."""
+        ...
 
 
 @runtime_checkable
@@ -95,6 +117,8 @@ class VectorEnv(Protocol):
     actions: ActionSpace
     exact_state: bool  # whether `set_state` goes on in the middle of episodes; else new ones begin
     step_seconds: float  # simulated time between two decisions; NaN: nobody knows
+    observation_size: int  # O
+    goal_size: int  # G, 0 without goals
     knows_success: bool  # whether `EpisodeEnds.success` means anything; an environment may find out as it is stepped
 
     def reset(self) -> Observation:
@@ -140,6 +164,10 @@ class VectorEnv(Protocol):
 
         Raises ValueError if the state is of another size.
         """
+        ...
+
+    def judge(self) -> Judge | None:
+        """What judges steps for other goals than their own; None: there are no goals here, or nothing that does."""
         ...
 
     def shortest_path_meters(self, begins: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class Recurrent(nn.Module):
 
 def mlp(spec: Mlp, layout: FeatureLayout, outputs: int, last_gain: float, generator: torch.Generator) -> Body:
     """Fully connected layers."""
-    layers = stack(layout.size, spec.hidden, spec.activation, generator)
+    layers = stack(layout.size, spec.hidden, spec.activation, generator, spec.layer_norm)
     return FeedForward(layers, linear(spec.hidden[-1], outputs, last_gain, generator))
 
 

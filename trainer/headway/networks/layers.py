@@ -45,11 +45,14 @@ def linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -
     return layer
 
 
-def stack(inputs: int, widths: Sequence[int], activation: str, generator: torch.Generator) -> list[nn.Module]:
-    """Make fully connected layers, each with its activation."""
+def stack(
+    inputs: int, widths: Sequence[int], activation: str, generator: torch.Generator, normalised: bool = False
+) -> list[nn.Module]:
+    """Make fully connected layers, each with its activation; `normalised` before it (Ba et al. 2016)."""
     layers: list[nn.Module] = []
     for width in widths:
-        layers += [linear(inputs, width, math.sqrt(2), generator), ACTIVATIONS[activation]()]
+        norm = [nn.LayerNorm(width)] if normalised else []
+        layers += [linear(inputs, width, math.sqrt(2), generator), *norm, ACTIVATIONS[activation]()]
         inputs = width
     return layers
 

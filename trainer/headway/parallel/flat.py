@@ -21,16 +21,16 @@ class FlatParameters:
 
     def __init__(self, module: nn.Module, extra: int = 0) -> None:
         parameters = list(module.parameters())
-        offsets, size = [], 0
+        self.pieces: list[slice] = []  # where each parameter lies
+        size = 0
         for parameter in parameters:
-            offsets.append(size)
+            self.pieces.append(slice(size, size + parameter.numel()))
             size += -(-parameter.numel() // _ALIGNMENT) * _ALIGNMENT
         self.size = size
         self.value = nn.Parameter(torch.zeros(size, device=parameters[0].device))
         self.buffer = torch.zeros(size + extra, device=parameters[0].device)
         self.value.grad = self.buffer[:size]
-        for parameter, offset in zip(parameters, offsets, strict=True):
-            piece = slice(offset, offset + parameter.numel())
+        for parameter, piece in zip(parameters, self.pieces, strict=True):
             self.value.data[piece] = parameter.data.reshape(-1)
             parameter.data = self.value.data[piece].view_as(parameter)
             parameter.grad = self.buffer[piece].view_as(parameter)

@@ -77,10 +77,10 @@ def join(rank: int, world_size: int, silence_s: float = SILENCE_S) -> Iterator[G
 def check_divisible(spec: TrainSpec, world_size: int) -> None:
     """Totals over ranks must divide among them. Raises SpecError that names the field, its value and the fix."""
     totals = {"train.numEnvs": spec.num_envs}
-    if spec.algo.ppo is not None:
-        totals["train.algo.ppo.minibatchSize"] = spec.algo.ppo.minibatch_size
-    if spec.algo.dagger is not None:
-        totals["train.algo.dagger.minibatchSize"] = spec.algo.dagger.minibatch_size
+    kind, algo = spec.algo.chosen()
+    for name, field in (("minibatchSize", "minibatch_size"), ("batchSize", "batch_size")):
+        if hasattr(algo, field):
+            totals[f"train.algo.{kind}.{name}"] = getattr(algo, field)
     for field, total in totals.items():
         if total % world_size:
             raise SpecError(field, total, f"does not divide by {world_size} ranks: choose a multiple of {world_size}")

@@ -13,7 +13,7 @@ from torch import Tensor
 from headway.envs.foreign.features import make_features
 from headway.envs.foreign.memory import SUCCESS_UNKNOWN
 from headway.envs.foreign.pool import Pool
-from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
+from headway.envs.protocol import ActionSpace, EpisodeEnds, Judge, Observation, Step
 from headway.errors import SpecError
 
 
@@ -46,6 +46,7 @@ class GymVectorEnv:
         self._stages = len(spec.curriculum.stages)
         self._pool = Pool(order, num_envs, threads)
         self.actions = ActionSpace(self._pool.sizes.action, self._pool.sizes.discrete)
+        self.observation_size, self.goal_size = self._pool.sizes.observation, self._pool.sizes.goal
         self._features = make_features(spec.env.gym, spec.curriculum.stages, self._pool.sizes)
         self.step_seconds = self._features.step_seconds
         self.layout = self._features.layout
@@ -110,6 +111,10 @@ class GymVectorEnv:
     def expert(self, name: str) -> Tensor:
         """Refuse: no planner knows this environment. Raises SpecError."""
         raise SpecError("train.algo.dagger.expert", name, f"there is no planner for {self._id}: train it by ppo")
+
+    def judge(self) -> Judge | None:
+        """TODO goals branch."""
+        return None
 
     def shortest_path_meters(self, begins: Tensor) -> Tensor:
         """Nobody knows: float64 [N] of NaN."""

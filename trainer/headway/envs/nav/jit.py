@@ -98,7 +98,7 @@ def kernel(function: Callable[..., Any] | None = None, *, allocates: bool = Fals
         return lambda f: kernel(f, allocates=allocates, **options)
     package = Path(function.__code__.co_filename).parent
     counts = allocates or package != Path(__file__).parent  # planners allocate
-    folder = cache_folder(package if package.parent == Path(__file__).parents[1] else None)
+    folder = cache_folder(package if package.is_relative_to(Path(__file__).parents[2]) else None)
     with _numba_cache(folder):
         whole = numba.njit(cache=bool(folder), error_model="numpy", _nrt=counts, **options)(function)
     part = numba.njit(error_model="numpy", _nrt=counts, pipeline_class=_PartCompiler, **options)(function)

@@ -24,7 +24,7 @@ from headway.envs.nav.scenes import build_scenes
 from headway.envs.nav.shapes import outlines
 from headway.envs.nav.step import BEGIN, REBUILD, STEP, world_of
 from headway.envs.planners.experts import EXPERTS, Experts
-from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
+from headway.envs.protocol import ActionSpace, EpisodeEnds, Judge, Observation, Step
 from headway.errors import SpecError
 
 # Features [M, F] and where episodes begin, bool [M], to actions: `algos.protocol.Policy`.
@@ -90,6 +90,7 @@ class NavVectorEnv:
         # Views, made once: what takes 4 us in a step counts.
         self._rows = [{"observation": rows, "achieved_goal": rows[:, :2]} for rows in self._tensors["observation"]]
         self._goal = self._tensors["robot"][:, a.GOAL_X : a.GOAL_Y + 1]
+        self.observation_size, self.goal_size = self.arrays.observation.shape[-1], 2
         self._commands = None if table is None else torch.from_numpy(table).to(self._device)
         self._no_action = torch.zeros(1, 2, device=self._device)
         self._features = Features(self.nav)
@@ -263,6 +264,10 @@ class NavVectorEnv:
         self._run(REBUILD)
         self._experts.forget()
         return self._observation()
+
+    def judge(self) -> Judge | None:
+        """TODO goals branch."""
+        return None
 
     def shortest_path_meters(self, begins: Tensor) -> Tensor:
         """Length of the A* path to the goal's rim where `begins` (bool [N]) is true; float64 [N], 1 mm elsewhere."""

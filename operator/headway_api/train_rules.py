@@ -1,0 +1,109 @@
+"""What must hold between the parts of a TrainSpec: which environment, algorithm, network and curriculum fit."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from headway_api.base import Rule
+
+REPLAYING: Final = ("dqn", "sac", "td3")  # algorithms with a replay
+CHOOSING: Final = ("dqn", "pqn")  # algorithms of discrete actions
+STEERING: Final = ("sac", "td3")  # algorithms of continuous actions
+EXPLORING: Final = ("dqn", "pqn", "td3")  # algorithms with an exploration of their own
+
+
+def _chosen(train: Any) -> str:
+    name: str = train.algo.chosen()[0]
+    return name
+
+
+def _any_of(names: tuple[str, ...]) -> str:
+    """CEL: the algorithm is one of `names`."""
+    return "(" + " || ".join(f"has(self.algo.{name})" for name in names) + ")"
+
+
+def _divides(algo: str) -> Rule:
+    """Rollouts of `algo` are cut into minibatches of equal size."""
+
+    def holds(m: Any) -> bool:
+        chosen = getattr(m.algo, algo)
+        return chosen is None or (m.num_envs * chosen.rollout_steps) % chosen.minibatch_size == 0
+
+    return Rule(
+        cel=f"!has(self.algo.{algo}) || "
+        f"(self.numEnvs * self.algo.{algo}.rolloutSteps) % self.algo.{algo}.minibatchSize == 0",
+        holds=holds,
+        message=f"algo.{algo}.minibatchSize must divide numEnvs * rolloutSteps: choose a divisor",
+        field="algo",
+    )
+
+
+def _room(algo: str) -> Rule:
+    """Each environment has its share of the replay."""
+
+    def holds(m: Any) -> bool:
+        chosen = getattr(m.algo, algo)
+        return chosen is None or chosen.replay.capacity >= m.num_envs * (chosen.replay.n_steps + 1)
+
+    return Rule(
+        cel=f"!has(self.algo.{algo}) || "
+        f"self.algo.{algo}.replay.capacity >= self.numEnvs * (self.algo.{algo}.replay.nSteps + 1)",
+        holds=holds,
+        message=f"algo.{algo}.replay.capacity must hold nSteps + 1 steps of each of numEnvs environments: raise it",
+        field="algo",
+    )
+
+
+RULES: Final = (
+    _divides("ppo"),
+    _divides("pqn"),
+    *(_room(algo) for algo in REPLAYING),
+    Rule(
+        cel="!has(self.algo.ppo) || !has(self.network.gru) || "
+        "self.algo.ppo.minibatchSize % self.algo.ppo.rolloutSteps == 0",
+        holds=lambda m: (
+            m.algo.ppo is None or m.network.gru is None or m.algo.ppo.minibatch_size % m.algo.ppo.rollout_steps == 0
+        ),
+        message="with network.gru minibatches are whole environments: algo.ppo.minibatchSize must be a multiple of "
+        "rolloutSteps",
+        field="algo",
+    ),
+    Rule(
+        cel="has(self.algo.ppo) || !has(self.network.gru)",
+        holds=lambda m: m.algo.ppo is not None or m.network.gru is None,
+        message="only algo.ppo learns from sequences, which network.gru needs: choose mlp or cnn1d",
+        field="network",
+    ),
+    Rule(
+        cel=f"!{_any_of(CHOOSING)} || !has(self.env.nav) || has(self.env.nav.actions.discrete)",
+        holds=lambda m: _chosen(m) not in CHOOSING or m.env.nav is None or m.env.nav.actions.discrete is not None,
+        message="algo.dqn and algo.pqn choose among commands: set env.nav.actions to {discrete: {}}, or choose sac, "
+        "td3 or ppo",
+        field="env.nav.actions",
+    ),
+    Rule(
+        cel=f"!{_any_of(STEERING)} || !has(self.env.nav) || has(self.env.nav.actions.continuous)",
+        holds=lambda m: _chosen(m) not in STEERING or m.env.nav is None or m.env.nav.actions.continuous is not None,
+        message="algo.sac and algo.td3 steer by numbers: set env.nav.actions to {continuous: {}}, or choose dqn, pqn "
+        "or ppo",
+        field="env.nav.actions",
+    ),
+    Rule(
+        cel=f"{_any_of(EXPLORING)} || !self.curriculum.stages.exists(s, has(s.exploration))",
+        holds=lambda m: _chosen(m) in EXPLORING or all(s.exploration is None for s in m.curriculum.stages),
+        message="only algo.dqn, pqn and td3 have an exploration that a stage can set: take stages[].exploration out",
+        field="curriculum.stages",
+    ),
+    Rule(
+        cel="!has(self.env.nav) || self.env.nav.others != 'self' || !has(self.network.gru)",
+        holds=lambda m: m.env.nav is None or m.env.nav.others != "self" or m.network.gru is None,
+        message="env.nav.others: self needs a network without memory: choose mlp or cnn1d, or others: goStraight",
+        field="network",
+    ),
+    Rule(
+        cel="self.curriculum.stages.all(s, has(s.levels) == has(self.env.nav))",
+        holds=lambda m: all((s.levels is not None) == (m.env.nav is not None) for s in m.curriculum.stages),
+        message="with env.nav every stage of the curriculum has levels; with env.gym it has none",
+        field="curriculum",
+    ),
+)

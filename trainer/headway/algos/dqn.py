@@ -1,0 +1,101 @@
+"""Deep Q-learning (Mnih et al. 2015), double (van Hasselt et al. 2016) and dueling (Wang et al. 2016) if asked.
+
+With n-step returns, priorities and hindsight from the replay; learned by the Huber loss. A choices, B rows.
+"""
+
+from __future__ import annotations
+
+import torch
+from headway_api.offpolicy_spec import Dqn
+from torch import Tensor
+from torch.nn import functional as F
+
+from headway import randomness
+from headway.algos.state import flat_adam_state
+from headway.algos.targets import Following
+from headway.networks import QNetwork, load_weights
+from headway.parallel import FlatParameters, Group
+from headway.replay import Batch
+
+
+class DQNLearner:
+    """See learner.Learner. `env_index` int64 [N]: global, on the device that learns."""
+
+    name = "dqn"
+    statistics = ("loss/value", "dqn/q", "dqn/td_error", "dqn/gradient_norm")
+
+    def __init__(self, spec: Dqn, network: QNetwork, choices: int, env_index: Tensor, seed: int, group: Group) -> None:
+        self.spec, self.network, self.choices = spec, network, choices
+        self.env_index, self.seed, self.group = env_index, seed, group
+        self.flat = FlatParameters(network, extra=len(self.statistics) - 1)
+        self.target = Following(network, self.flat)
+        self.optimiser = torch.optim.Adam([self.flat.value], lr=spec.learning_rate, fused=True)
+        self.totals = torch.zeros(len(self.statistics), device=env_index.device)
+
+    def noise(self, steps: Tensor) -> Tensor:
+        """Uniform numbers in (0, 1), float64 [T, N]."""
+        return randomness.uniforms(self.seed, self.env_index, steps)
+
+    def random(self, noise: Tensor) -> Tensor:
+        """One of the choices, int64 [N]."""
+        return (noise * self.choices).long()
+
+    def explore(self, features: Tensor, noise: Tensor, share: float) -> Tensor:
+        """The best choice, or in `share` of the cases any: below `share` the noise is uniform once more."""
+        best = self.network(features).argmax(1)
+        if share == 0.0:
+            return best
+        return torch.where(noise < share, self.random((noise / share).clamp_max(1.0 - 1e-12)), best)
+
+    def begin_training(self, env_steps: int, env_steps_before: int) -> None:
+        """Renew a hard target where its number of steps has been passed."""
+        hard = self.spec.target.hard
+        if hard is not None and env_steps // hard.every_steps > env_steps_before // hard.every_steps:
+            self.target.copy()
+
+    def learn(self, batch: Batch, step: int) -> Tensor:
+        """See Learner.learn."""
+        wanted = self._wanted(batch)
+        chosen = self.network(batch.features).gather(1, batch.action[:, None])[:, 0]
+        loss = F.huber_loss(chosen, wanted, reduction="none")
+        loss = (loss if batch.weight is None else loss * batch.weight).mean()
+        self.flat.buffer.zero_()
+        loss.backward()
+        with torch.no_grad():
+            error = wanted - chosen
+            torch.stack((loss.detach(), chosen.mean(), error.abs().mean()), out=self.flat.extra)
+            if self.group.world_size > 1:
+                self.group.sum_(self.flat.buffer).div_(self.group.world_size)
+            self.totals[:-1] += self.flat.extra
+            if self.spec.max_grad_norm:
+                self.totals[-1] += self.flat.clip_gradient(self.spec.max_grad_norm)
+        self.optimiser.step()
+        if self.spec.target.polyak is not None:
+            self.target.follow(self.spec.target.polyak.tau)
+        return error
+
+    @torch.no_grad()
+    def _wanted(self, batch: Batch) -> Tensor:
+        """Targets [B]: the return, and the target's value of what follows."""
+        following = self.target.module(batch.next_features)
+        if self.spec.double:
+            best = self.network(batch.next_features).argmax(1, keepdim=True)
+            value = following.gather(1, best)[:, 0]
+        else:
+            value = following.amax(1)
+        return torch.addcmul(batch.reward, batch.discount, value)
+
+    def set_learning_rate(self, rate: float) -> None:
+        """See Learner.set_learning_rate."""
+        self.optimiser.param_groups[0]["lr"] = rate
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """See Learner.load_weights."""
+        load_weights(self.network, weights)
+        self.target.copy()
+
+    def state(self) -> dict[str, Tensor]:
+        """See Learner.state."""
+        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        adam = {f"optimiser.{name}": t for name, t in flat_adam_state(self.optimiser, self.flat.value).items()}
+        return network | adam | {"target": self.target.value}

@@ -1,0 +1,156 @@
+"""Parallelised Q-network (Gallici et al. 2025, arXiv 2407.04811): Q-learning without a replay or a target network.
+
+Rollouts of T steps of N environments, Q(lambda) returns by the present network, then epochs of minibatches. Many
+environments take the place of the replay, and normalised layers that of the target network. A choices, F features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from headway_api.offpolicy_spec import Exploration, Pqn
+from torch import Tensor
+
+from headway import randomness
+from headway.algos.exploration import StagedExploration
+from headway.algos.rollout import Rollout
+from headway.algos.state import flat_adam_state, restore
+from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
+from headway.errors import SpecError
+from headway.networks import GreedyPolicy, QNetwork, load_weights
+from headway.parallel import FlatParameters, Group
+from headway.returns import q_lambda
+
+
+class PQN:
+    """See Algorithm for each method."""
+
+    def __init__(
+        self,
+        spec: Pqn,
+        network: QNetwork,
+        layout: FeatureLayout,
+        actions: ActionSpace,
+        env_index: Tensor,
+        total_envs: int,
+        total_steps: int,
+        seed: int,
+        group: Group,
+        stages: Sequence[Exploration | None],
+    ) -> None:
+        self.spec, self.network, self.choices = spec, network, actions.size
+        self.env_index, self.seed, self.group = env_index, seed, group
+        self.total_envs, self.total_steps = total_envs, total_steps
+        self.device = env_index.device
+        self.flat = FlatParameters(network, extra=2)
+        self.optimiser = torch.optim.RAdam([self.flat.value], lr=spec.learning_rate)
+        self.exploration = StagedExploration(spec.exploration, stages)
+        self.rollout = Rollout(spec.rollout_steps, env_index.numel(), layout.size, actions, self.device)
+        self.updates = 0
+
+    def begin_stage(self, stage: int, step: int) -> None:
+        """See ExploresByStage."""
+        self.exploration.begin_stage(stage, step)
+
+    @torch.no_grad()
+    def act(self, features: Tensor, step: int) -> Tensor:
+        """The best choice, or in a share of the cases any; see Algorithm.act."""
+        if self.rollout.filled == 0:
+            steps = torch.arange(step, step + self.rollout.length, device=self.device)
+            self.noise = randomness.uniforms(self.seed, self.env_index, steps)
+        noise, share = self.noise[self.rollout.filled], self.exploration.share(step * self.total_envs)
+        value = self.network(features.to(self.device))
+        self.rollout.output[self.rollout.filled] = value
+        chosen = torch.where(noise < share, (noise / max(share, 1e-12) * self.choices).long(), value.argmax(1))
+        return chosen.clamp_max(self.choices - 1).to(features.device)
+
+    def observe(self, transition: Transition) -> None:
+        """Take in one transition of every environment; see Algorithm.observe."""
+        self.rollout.add(transition)
+
+    def ready(self) -> bool:
+        """Say whether the rollout is full."""
+        return self.rollout.filled == self.rollout.length
+
+    def update(self, next_features: Tensor, fraction_left: float) -> dict[str, float]:
+        """Learn from the rollout and empty it; see Algorithm.update."""
+        anneal = fraction_left if self.spec.anneal_learning_rate else 1.0
+        self.optimiser.param_groups[0]["lr"] = self.spec.learning_rate * anneal
+        rollout, wanted = self.rollout, self._returns(next_features.to(self.device))
+        rows = (rollout.features.flatten(0, 1), rollout.action.flatten(), wanted.flatten())
+        size = self.spec.minibatch_size // self.group.world_size
+        totals, norms, steps = torch.zeros(2, device=self.device), torch.zeros((), device=self.device), 0
+        for epoch in range(self.spec.epochs):
+            shard = int(self.env_index[0])
+            order = randomness.permutation(len(rows[0]), self.seed, self.updates, epoch, shard, self.device)
+            for index in order.split(size):
+                self._backward(*(row[index] for row in rows))
+                totals += self.flat.extra
+                norms += self.flat.clip_gradient(self.spec.max_grad_norm)
+                self.optimiser.step()
+                steps += 1
+        loss, value, norm = (torch.cat((totals, norms[None])) / steps).tolist()
+        if not all(map(math.isfinite, (loss, value, norm))):  # before anything is saved
+            fix = f"the loss of update {self.updates} is not finite: lower it"
+            raise SpecError("train.algo.pqn.learningRate", self.spec.learning_rate, fix)
+        self.updates += 1
+        self.rollout.clear()
+        share = self.exploration.share(self.updates * rollout.length * self.total_envs)
+        return {"loss/value": loss, "pqn/q": value, "pqn/gradient_norm": norm, "pqn/exploration": share}
+
+    @torch.no_grad()
+    def _returns(self, next_features: Tensor) -> Tensor:
+        """Q(lambda) of the whole rollout, [T, N]."""
+        rollout = self.rollout
+        best = rollout.output.amax(-1)
+        following = torch.cat((best[1:], self.network(next_features).amax(-1)[None]))
+        cut, finals = rollout.finals()
+        if len(cut):  # where the clock ended an episode, its own last observation follows, not the next episode's
+            following.view(-1)[cut] = self.network(finals).amax(-1)
+        return q_lambda(
+            rollout.reward, following, rollout.terminated, rollout.truncated, self.spec.gamma, self.spec.q_lambda
+        )
+
+    def _backward(self, features: Tensor, action: Tensor, wanted: Tensor) -> None:
+        """Put the gradient of a minibatch, its loss and mean value, averaged over ranks, into the flat buffer."""
+        value = self.network(features).gather(1, action[:, None])[:, 0]
+        loss = 0.5 * (value - wanted).square().mean()
+        self.flat.buffer.zero_()
+        loss.backward()
+        with torch.no_grad():
+            self.flat.extra.copy_(torch.stack((loss, value.mean())))
+            if self.group.world_size > 1:
+                self.group.sum_(self.flat.buffer).div_(self.group.world_size)
+
+    def policy(self) -> GreedyPolicy:
+        """See Algorithm.policy."""
+        return GreedyPolicy(self.network)
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """See Algorithm.load_weights."""
+        load_weights(self.network, weights)
+
+    def get_state(self) -> dict[str, Tensor]:
+        """Network, the optimiser's moments and the count of updates. Complete between an update and `observe`."""
+        return {name: tensor.cpu() for name, tensor in self._state().items()}
+
+    def set_state(self, state: dict[str, Tensor]) -> None:
+        """Go on where `get_state` was called; see Algorithm.set_state."""
+        restore(self._state(), state)
+        self.updates = int(state["updates"])
+        self.rollout.clear()
+
+    def get_env_state(self) -> dict[str, Tensor]:
+        """Nothing; see Algorithm.get_env_state."""
+        return {}
+
+    def set_env_state(self, state: dict[str, Tensor]) -> None:
+        """See Algorithm.set_env_state."""
+        restore({}, state)
+
+    def _state(self) -> dict[str, Tensor]:
+        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        adam = {f"optimiser.{name}": t for name, t in flat_adam_state(self.optimiser, self.flat.value).items()}
+        return network | adam | {"updates": torch.tensor(self.updates)}

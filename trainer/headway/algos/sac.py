@@ -1,0 +1,100 @@
+"""Soft actor-critic with automatic temperature (Haarnoja et al. 2018, arXiv 1812.05905). B rows, A action entries."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from headway_api.offpolicy_spec import Sac
+from torch import Tensor, nn
+
+from headway.algos.twins import TwinLearner
+from headway.networks import ActorTwinCritics, squashed_sample
+from headway.parallel import Group
+from headway.replay import Batch
+from headway.replay.draws import POLICY, TARGET, normals
+
+
+class SACLearner(TwinLearner):
+    """See learner.Learner."""
+
+    name = "sac"
+    statistics = ("loss/value", "sac/q", "sac/td_error", "loss/policy", "sac/entropy", "sac/temperature")
+
+    def __init__(
+        self, spec: Sac, network: ActorTwinCritics, env_index: Tensor, seed: int, group: Group, threads: int
+    ) -> None:
+        super().__init__(spec, network, env_index, seed, group, threads)
+        self.spec = spec
+        self.target_entropy = -float(network.size) if spec.target_entropy is None else spec.target_entropy
+        self.log_temperature = nn.Parameter(torch.full((1,), math.log(spec.temperature), device=self.device))
+        self.log_temperature.grad = torch.zeros_like(self.log_temperature)
+        if spec.auto_temperature:
+            self.optimisers["temperature"] = torch.optim.Adam([self.log_temperature], lr=spec.learning_rate, fused=True)
+
+    def explore(self, features: Tensor, noise: Tensor, share: float) -> Tensor:
+        """A sample of the policy, [N, A]."""
+        return squashed_sample(self.network.output(features), noise)[0]
+
+    def learn(self, batch: Batch, step: int) -> Tensor:
+        """See Learner.learn. The policy at this state and at the next one are asked side by side."""
+        learns_policy = step % self.policy_delay == 0
+        sampled, wanted_action = self.lanes.run(
+            partial(self._sample, batch.features, step, POLICY, learns_policy),
+            partial(self._sample, batch.next_features, step, TARGET, False),
+        )
+        with torch.no_grad():
+            temperature = self.log_temperature.exp()  # [1]
+            following, log_prob = wanted_action
+            soft = self.target_value(batch.next_features, following) - temperature * log_prob
+            wanted = torch.addcmul(batch.reward, batch.discount, soft)
+        errors = self.learn_critics(batch, wanted)
+        if learns_policy:
+            self._learn_policy(batch, *sampled, temperature)
+        self.target.follow(self.tau)
+        return errors
+
+    def _sample(self, features: Tensor, step: int, purpose: int, with_gradient: bool) -> tuple[Tensor, Tensor]:
+        """Actions [B, A] of the policy and their log densities [B]."""
+        noise = normals(self.seed, self.shard, step, len(features), self.network.size, purpose, self.device)
+        with torch.set_grad_enabled(with_gradient):
+            return squashed_sample(self.network.output(features), noise)
+
+    def _learn_policy(self, batch: Batch, action: Tensor, log_prob: Tensor, temperature: Tensor) -> None:
+        """Make the policy's step, towards what the smaller critic values, and the temperature's."""
+        parts = self.lanes.run(*(partial(_value_and_slope, judge, batch.features, action) for judge in self.judges))
+        (first, slope), (second, other_slope) = parts
+        slope = torch.where((first <= second)[:, None], slope, other_slope)  # [B, A] of the smaller
+        rows = len(action)
+        self.actor.buffer.zero_()
+        # The loss is mean(temperature * log_prob - min Q): its gradient with respect to what the policy said.
+        torch.autograd.backward([action, log_prob], [slope / -rows, (temperature / rows).expand(rows)])
+        with torch.no_grad():
+            entropy = -log_prob.detach().mean()
+            self._apply("actor", self.actor)
+            loss = -temperature[0] * entropy - torch.minimum(first, second).mean()
+            self.totals[3:] += torch.stack((loss, entropy, temperature[0])) * self.policy_delay
+            if self.spec.auto_temperature:
+                self._learn_temperature(entropy)
+
+    def _learn_temperature(self, entropy: Tensor) -> None:
+        """Raise it where there is less entropy than wanted (equation 18, on the logarithm as in the authors' code)."""
+        assert self.log_temperature.grad is not None
+        self.log_temperature.grad.copy_((entropy - self.target_entropy)[None])
+        if self.group.world_size > 1:
+            self.group.sum_(self.log_temperature.grad).div_(self.group.world_size)
+        self.optimisers["temperature"].step()
+
+    def state(self) -> dict[str, Tensor]:
+        """See Learner.state."""
+        return super().state() | {"log_temperature": self.log_temperature.data}
+
+
+def _value_and_slope(judge: nn.Module, features: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+    """A critic's values [B] and their slopes [B, A] with respect to the action."""
+    with torch.enable_grad():
+        action = action.detach().requires_grad_()
+        value = judge(features, action)
+        (slope,) = torch.autograd.grad(value.sum(), action)
+    return value.detach(), slope

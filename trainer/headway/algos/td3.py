@@ -1,0 +1,73 @@
+"""Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018, arXiv 1802.09477).
+
+B rows, A action entries.
+"""
+
+from __future__ import annotations
+
+import torch
+from headway_api.offpolicy_spec import Td3
+from torch import Tensor
+
+from headway.algos.targets import Following
+from headway.algos.twins import TwinLearner
+from headway.networks import ActorTwinCritics
+from headway.parallel import Group
+from headway.replay import Batch
+from headway.replay.draws import TARGET, normals
+
+
+class TD3Learner(TwinLearner):
+    """See learner.Learner."""
+
+    name = "td3"
+    statistics = ("loss/value", "td3/q", "td3/td_error", "loss/policy")
+
+    def __init__(
+        self, spec: Td3, network: ActorTwinCritics, env_index: Tensor, seed: int, group: Group, threads: int
+    ) -> None:
+        super().__init__(spec, network, env_index, seed, group, threads)
+        self.spec = spec
+        self.target_actor = Following(network.actor, self.actor)
+        self._no_memory = torch.zeros(0, 0, device=self.device)
+
+    def explore(self, features: Tensor, noise: Tensor, share: float) -> Tensor:
+        """The policy's actions with noise of deviation `share`, [N, A]."""
+        return (self.network.output(features).tanh() + share * noise).clamp_(-1.0, 1.0)
+
+    def learn(self, batch: Batch, step: int) -> Tensor:
+        """See Learner.learn."""
+        errors = self.learn_critics(batch, self._wanted(batch, step))
+        if step % self.policy_delay == self.policy_delay - 1:
+            self._learn_policy(batch)
+            self.target.follow(self.tau)
+            self.target_actor.follow(self.tau)
+        return errors
+
+    @torch.no_grad()
+    def _wanted(self, batch: Batch, step: int) -> Tensor:
+        """Targets [B]: values around the target policy's actions, so that no narrow peak is trusted (section 5.3)."""
+        spec, features = self.spec, batch.next_features
+        noise = normals(self.seed, self.shard, step, len(features), self.network.size, TARGET, self.device)
+        noise = noise.mul_(spec.target_noise).clamp_(-spec.target_noise_clip, spec.target_noise_clip)
+        output, _ = self.target_actor.module(features, self._no_memory)
+        value = self.target_value(features, (output.tanh() + noise).clamp_(-1.0, 1.0))
+        return torch.addcmul(batch.reward, batch.discount, value)
+
+    def _learn_policy(self, batch: Batch) -> None:
+        """Make the policy's step, up the first critic."""
+        loss = -self.judges[0](batch.features, self.network.output(batch.features).tanh()).mean()
+        self.actor.buffer.zero_()
+        loss.backward()
+        with torch.no_grad():
+            self._apply("actor", self.actor)
+            self.totals[3] += loss.detach() * self.policy_delay
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """See Learner.load_weights."""
+        super().load_weights(weights)
+        self.target_actor.copy()
+
+    def state(self) -> dict[str, Tensor]:
+        """See Learner.state."""
+        return super().state() | {"target.actor": self.target_actor.value}

@@ -1,0 +1,119 @@
+"""What SAC and TD3 share: twin critics, learned by the smaller of what their targets say. B rows, A action entries.
+
+On a CPU the two critics learn side by side, a thread each; they share nothing but the batch.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from headway_api.offpolicy_spec import Sac, Td3
+from torch import Tensor
+
+from headway import randomness
+from headway.algos.state import flat_adam_state
+from headway.algos.targets import Following, frozen
+from headway.networks import ActorTwinCritics, load_weights
+from headway.networks.twin_critics import Critic
+from headway.parallel import FlatParameters, Group, Lanes
+from headway.replay import Batch
+
+
+class TwinLearner:
+    """The critics' half of a Learner; `env_index` int64 [N]: global, on the device that learns."""
+
+    statistics: tuple[str, ...] = ("loss/value", "q", "td_error")
+
+    def __init__(
+        self, spec: Sac | Td3, network: ActorTwinCritics, env_index: Tensor, seed: int, group: Group, threads: int
+    ) -> None:
+        self.network, self.env_index, self.seed, self.group = network, env_index, seed, group
+        self.device, self.shard = env_index.device, int(env_index[0])
+        self.max_norm, self.tau, self.policy_delay = spec.max_grad_norm, spec.tau, spec.policy_delay
+        self.actor, self.critics = FlatParameters(network.actor), FlatParameters(network.critics, extra=3)
+        self.target = Following(network.critics, self.critics)
+        self.judges = frozen(network.critics, self.critics)  # the same critics, for the policy to learn from
+        self.optimisers = {
+            "actor": torch.optim.Adam([self.actor.value], lr=spec.learning_rate, fused=True),
+            "critics": torch.optim.Adam([self.critics.value], lr=spec.learning_rate, fused=True),
+        }
+        self.totals = torch.zeros(len(self.statistics), device=self.device)
+        self.lanes = Lanes(threads if self.device.type == "cpu" else 1)
+
+    def noise(self, steps: Tensor) -> Tensor:
+        """Standard normal numbers, float32 [T, N, A]."""
+        return randomness.normals(self.seed, self.env_index, steps, self.network.size)
+
+    def random(self, noise: Tensor) -> Tensor:
+        """Uniform in [-1, 1], [N, A]: of a normal number, its own distribution function."""
+        return torch.erf(noise / 2.0**0.5)
+
+    def begin_training(self, env_steps: int, env_steps_before: int) -> None:
+        """Nothing: targets follow at gradient steps."""
+
+    def learn_critics(self, batch: Batch, wanted: Tensor) -> Tensor:
+        """Bring both critics nearer to `wanted` [B]; return the TD errors [B], their mean."""
+        self.critics.buffer.zero_()
+        parts = self.lanes.run(*(partial(self._learn_critic, critic, batch, wanted) for critic in self._twins()))
+        errors = 0.5 * (parts[0][0] + parts[1][0])
+        with torch.no_grad():
+            loss, value = (parts[0][k] + parts[1][k] for k in (1, 2))
+            torch.stack((loss, 0.5 * value, errors.mean()), out=self.critics.extra)
+            self._apply("critics", self.critics)
+            self.totals[:3] += self.critics.extra
+        return errors
+
+    def _twins(self) -> tuple[Critic, Critic]:
+        first, second = self.network.critics
+        return first, second
+
+    def _learn_critic(self, critic: Critic, batch: Batch, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Add one critic's gradient to the flat buffer; return |TD errors| [B], the loss and the mean value."""
+        value = critic(batch.features, batch.action)
+        error = value - wanted
+        squares = error.square() if batch.weight is None else error.square() * batch.weight
+        loss = 0.5 * squares.mean()
+        loss.backward()
+        return error.detach().abs(), loss.detach(), value.detach().mean()
+
+    @torch.no_grad()
+    def target_value(self, features: Tensor, action: Tensor) -> Tensor:
+        """The smaller of what the target critics say, [B]."""
+        values = self.lanes.run(
+            *(partial(_without_gradient, critic, features, action) for critic in self.target.module)
+        )
+        return torch.minimum(*values)
+
+    def _apply(self, name: str, flat: FlatParameters) -> None:
+        """Average a flat gradient over ranks, cut it, and make its optimiser's step."""
+        if self.group.world_size > 1:
+            self.group.sum_(flat.buffer).div_(self.group.world_size)
+        if self.max_norm:
+            flat.clip_gradient(self.max_norm)
+        self.optimisers[name].step()
+
+    def set_learning_rate(self, rate: float) -> None:
+        """See Learner.set_learning_rate."""
+        for optimiser in self.optimisers.values():
+            optimiser.param_groups[0]["lr"] = rate
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """See Learner.load_weights."""
+        load_weights(self.network, weights)
+        self.target.copy()
+
+    def state(self) -> dict[str, Tensor]:
+        """See Learner.state."""
+        found = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for name, optimiser in self.optimisers.items():
+            (value,) = optimiser.param_groups[0]["params"]
+            found |= {f"optimiser.{name}.{k}": t for k, t in flat_adam_state(optimiser, value).items()}
+        return found | {"target.critics": self.target.value}
+
+
+def _without_gradient(critic: Critic, features: Tensor, action: Tensor) -> Tensor:
+    """Call in a thread that has its own idea of whether gradients are wanted."""
+    with torch.no_grad():
+        value: Tensor = critic(features, action)
+        return value
