@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from headway import randomness
-from headway.envs.protocol import ActionSpace, EpisodeEnds, FeatureLayout, Observation, Step
+from headway.envs.protocol import ActionSpace, EpisodeEnds, FeatureLayout, Judge, Observation, Step
 from torch import Tensor
 
 MAX_STEPS = 12
@@ -92,7 +92,7 @@ class LineEnv:
         position = observation["observation"]
         return torch.cat((position, torch.ones_like(position)), dim=-1)
 
-    def judge(self) -> None:
+    def judge(self) -> Judge | None:
         return None
 
     def close(self) -> None:

@@ -105,6 +105,27 @@ class HasOthers(Protocol):
         ...
 
 
+class Judge(Protocol):
+    """Says what steps would have earned with other goals: hindsight (Andrychowicz et al. 2017, arXiv 1707.01495).
+
+    What it leaves out, collisions for one, is the rest: the step's reward less what it says for the step's own goal,
+    and an end that it does not say for that goal. With another goal a step earns what is said for that one, and the
+    rest; it ends where that is said, or where the rest ends. With its own goal it is so what it was.
+
+    A step's own goal is the one that comes with its result, which an environment may have changed since the last one.
+    Where a collision ends an episode within reach of its own goal, nobody can tell from places that it did not arrive:
+    the rest then lacks the goal's bonus once more, and no end.
+    """
+
+    def __call__(self, before: Tensor, achieved: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+        """What of reward, float32 [B], and termination, bool [B], depends on the goal; on the tensors' device.
+
+        `before`, `achieved`, `goal` [B, G]: the goal achieved before the step, the one after it, and the one wanted, as
+        observations have them. Pure but for its stage; rows are independent.
+        """
+        ...
+
+
 class VectorEnv(Protocol):
     """N environments of one rank: global indices `offset` to `offset + num_envs - 1`.
 
@@ -172,6 +193,14 @@ class VectorEnv(Protocol):
 
     def shortest_path_meters(self, begins: Tensor) -> Tensor:
         """Shortest way to the goal in environments where `begins` (bool [N]); float64 [N], NaN where nobody knows."""
+        ...
+
+    def judge(self) -> Judge | None:
+        """What judges steps for other goals, as the present stage does, also after `set_stage`; until `close`.
+
+        None: this environment has no goals, or cannot judge steps for other ones. Raises SpecError where it says that
+        it can and does not do it for many steps at once.
+        """
         ...
 
     def close(self) -> None:

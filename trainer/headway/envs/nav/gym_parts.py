@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from headway_api.nav_spec import NavEnv
 from numpy.typing import NDArray
+from torch import Tensor
 
+from headway.envs.nav.judge import progress, reached
 from headway.envs.nav.vector import NavVectorEnv
 from headway.envs.protocol import Observation, Step
 
@@ -43,8 +45,8 @@ def infos(nav: NavEnv, step: Step, before: NDArray[np.float32]) -> dict[str, NDA
 def reward_for(nav: NavEnv, achieved: NDArray[Any], desired: NDArray[Any], info: Any) -> float | NDArray[np.float64]:
     """Return the reward of steps with other goals; float64 [B], or one number for one step."""
     before, besides, collision = (_told(info, k) for k in ("achieved_before", "reward_besides_goal", "is_collision"))
-    reached = _reached(nav, achieved, desired) & ~collision
-    reward = besides + _progress(nav, before, achieved, desired) + nav.reward.goal * reached
+    arrived = _reached(nav, achieved, desired) & ~collision
+    reward = besides + _progress(nav, before, achieved, desired) + nav.reward.goal * arrived
     return float(reward) if isinstance(info, Mapping) else reward
 
 
@@ -68,16 +70,16 @@ def go_on(vector: NavVectorEnv, state: Mapping[str, NDArray[Any]]) -> Observatio
     return vector.set_state({name: torch.from_numpy(np.asarray(state[name])) for name in vector.get_state()})
 
 
-def _distance(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
-    return np.linalg.norm(np.asarray(left, np.float64) - np.asarray(right, np.float64), axis=-1)
-
-
 def _progress(nav: NavEnv, before: NDArray[Any], achieved: NDArray[Any], desired: NDArray[Any]) -> NDArray[np.float64]:
-    return nav.reward.progress * (_distance(before, desired) - _distance(achieved, desired))
+    return progress(nav, _wide(before), _wide(achieved), _wide(desired)).numpy()
 
 
 def _reached(nav: NavEnv, achieved: NDArray[Any], desired: NDArray[Any]) -> NDArray[np.bool_]:
-    return np.asarray(_distance(achieved, desired) <= nav.goal_radius_meters)
+    return reached(nav, _wide(achieved), _wide(desired)).numpy()
+
+
+def _wide(rows: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.asarray(rows, np.float64))
 
 
 def _told(info: Any, name: str) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from headway.envs.nav.backend import STATE, make_backend
 from headway.envs.nav.crowd import FAR
 from headway.envs.nav.features import Features
 from headway.envs.nav.foreign import check_values, remember
+from headway.envs.nav.judge import NavJudge
 from headway.envs.nav.places import NO_ROUTE, add_files
 from headway.envs.nav.planner import shortest_all
 from headway.envs.nav.scenes import build_scenes
@@ -276,6 +277,10 @@ class NavVectorEnv:
         shortest_all(self.params, self.arrays, begins.cpu().numpy(), lengths)
         # The path leads to the goal's centre, the robot need only come within the goal's radius.
         return torch.from_numpy(lengths).sub(self.nav.goal_radius_meters).clamp_min(1e-3)
+
+    def judge(self) -> NavJudge:
+        """What judges steps for other goals: alike in all stages, on the device of what it is asked about."""
+        return NavJudge(self.nav)
 
     def close(self) -> None:
         """End the threads."""
