@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
 ID = "trainer_tests.toy_gym:Toy-v0"  # Gymnasium imports what stands before the colon
+JUDGING = "trainer_tests.toy_gym:Judging-v0"
 BOX = spaces.Box(-np.inf, np.inf, (3,), np.float64)
+TALL = spaces.Box(-100, 100, (3, 1), np.int64)
 SPACES = {
     "image": spaces.Box(0, 255, (8, 8, 3), np.uint8),
     "text": spaces.Dict({"words": spaces.Text(8)}),
     "dict": spaces.Dict({"a": spaces.Discrete(3, start=1), "b": spaces.MultiBinary(2)}),
+    "choice": spaces.Dict(
+        {"observation": BOX, "achieved_goal": spaces.Discrete(3), "desired_goal": spaces.Discrete(3)}
+    ),
+    "tall": spaces.Dict({"observation": BOX} | dict.fromkeys(("achieved_goal", "desired_goal"), TALL)),
     "goal": spaces.Dict({key: BOX for key in ("observation", "achieved_goal", "desired_goal")}),
 }
 ACTIONS = {
@@ -65,4 +71,59 @@ class Toy(gymnasium.Env[Any, Any]):
         return {"observation": row, "achieved_goal": row, "desired_goal": -row} if self.sees == "goal" else row
 
 
+class Judging(Toy):
+    """A toy with goals that can be judged: by the distance of their first entries, times `scale`, or as `judges` says.
+
+    Within `radius` a goal ends the episode, which `ends` says for "batches" or for "one" row; without it nothing does.
+    """
+
+    made: ClassVar[list[Judging]] = []  # in this process, in order
+
+    def __init__(self, scale: float = 1.0, judges: str = "batches", ends: str = "", radius: float = 0.5, **toy: Any):
+        super().__init__(sees=toy.pop("sees", "goal"), **toy)
+        self.scale, self.judges, self.radius, self.closed = scale, judges, radius, 0
+        if ends:
+            self.compute_terminated = {"batches": self._ended, "one": self._one_ended, "info": self._told_ended}[ends]
+        self.made.append(self)
+
+    def compute_reward(self, achieved: Any, desired: Any, info: Any) -> Any:
+        if self.sees == "tall":
+            assert achieved.dtype == desired.dtype == np.int64
+            achieved, desired = achieved[..., 0], desired[..., 0]
+        if self.judges == "one":
+            return -float(np.linalg.norm(achieved - desired))
+        if self.judges == "column" and achieved.ndim > 1:  # of the right shape, for as many rows as a goal has entries
+            return -self.scale * np.abs(achieved[0] - desired[0])
+        if self.judges == "no batches" and achieved.ndim > 1:
+            raise ValueError("one step at a time")
+        if self.judges == "info":
+            return info["bonus"]
+        reward = -self.scale * np.abs(achieved[..., 0] - desired[..., 0])
+        if self.judges == "late":  # fails at goals that no episode has
+            if np.any(desired[..., 0] == 77.0):
+                raise ArithmeticError("the ruler broke")
+            reward = np.where(desired[..., 0] == 99.0, np.nan, reward)
+        return reward
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def _observation(self) -> Any:
+        seen = super()._observation()
+        if self.sees != "tall":
+            return seen
+        column = seen.astype(np.int64)[:, None]
+        return {"observation": seen, "achieved_goal": column, "desired_goal": -column}
+
+    def _ended(self, achieved: Any, desired: Any, info: Any) -> Any:
+        return np.abs(achieved[..., 0] - desired[..., 0]) <= self.radius
+
+    def _one_ended(self, achieved: Any, desired: Any, info: Any) -> bool:
+        return bool(np.abs(achieved - desired).flat[0] <= self.radius)
+
+    def _told_ended(self, achieved: Any, desired: Any, info: Any) -> Any:
+        return info["bonus"]
+
+
 gymnasium.register("Toy-v0", entry_point=Toy)
+gymnasium.register("Judging-v0", entry_point=Judging)

@@ -2,4 +2,5 @@
 
 `vector.py` is the seam's face; `pool.py` starts the processes in which `worker.py` steps several environments each;
 `packages.py` makes an environment by its id, `spaces.py` flattens what it gives, `draws.py` seeds its episodes.
+`judge.py` and `host_judge.py` say what steps would have earned with other goals.
 """

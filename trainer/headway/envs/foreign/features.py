@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from headway_api.curriculum_spec import Stage
@@ -56,6 +56,11 @@ def make_features(spec: GymEnv, stages: Sequence[Stage], sizes: Sizes) -> Featur
             if ROBOT & stage.kwargs.keys():
                 fix = "nav and preset are for all stages: move them to train.env.gym.kwargs"
                 raise SpecError(f"train.curriculum.stages[{stage.name}].kwargs", stage.kwargs, fix)
-        nav, _ = filled(spec.kwargs.get("preset"), spec.kwargs.get("nav"), None)
-        return Features(NavEnv.model_validate(nav or {}))
+        return Features(robot_of(spec.kwargs))
     return Plain(sizes)
+
+
+def robot_of(kwargs: Mapping[str, Any]) -> NavEnv:
+    """What the arguments of one of our own environments say of robot, lidar and rewards."""
+    nav, _ = filled(kwargs.get("preset"), kwargs.get("nav"), None)
+    return NavEnv.model_validate(nav or {})

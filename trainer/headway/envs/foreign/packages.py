@@ -65,5 +65,10 @@ def make(name: str, kwargs: dict[str, Any], max_steps: int, field: str = KWARGS_
     return WRAPPERS[module](env) if module in WRAPPERS else env
 
 
+def stage_field(stage: str, kwargs: dict[str, Any]) -> str:
+    """Where a stage's arguments stand: with the stage where it brings any, `kwargs`, of its own."""
+    return f"train.curriculum.stages[{stage}].kwargs" if kwargs else KWARGS_FIELD
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())

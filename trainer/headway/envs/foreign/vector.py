@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headway.envs.foreign.features import make_features
+from headway.envs.foreign.judge import StageJudge, make_judge
 from headway.envs.foreign.memory import SUCCESS_UNKNOWN
 from headway.envs.foreign.pool import Pool
 from headway.envs.protocol import ActionSpace, EpisodeEnds, Judge, Observation, Step
@@ -52,6 +53,8 @@ class GymVectorEnv:
         self.layout = self._features.layout
         self.knows_success = False  # until an episode says
         self._stage = 0
+        self._spec = spec
+        self._judge: StageJudge | None = None  # made when asked for
         self._total = torch.zeros(num_envs, dtype=torch.float64)
         self._length = torch.zeros(num_envs, dtype=torch.int64)
 
@@ -103,6 +106,8 @@ class GymVectorEnv:
         if not 0 <= stage < self._stages:
             raise IndexError(f"stage {stage}: there are {self._stages}")
         self._stage = stage
+        if self._judge is not None:
+            self._judge.set_stage(stage)
 
     def remember_levels(self, levels: Tensor, weights: Tensor, share: float) -> None:
         """Refuse: what is not ours draws no level again. Raises SpecError."""
@@ -124,9 +129,17 @@ class GymVectorEnv:
         """Network input, float32 [N, F]."""
         return self._features(observation)
 
+    def judge(self) -> StageJudge | None:
+        """What judges steps for other goals, on the host. See `make_judge`; raises SpecError."""
+        if self._judge is None and self._pool.sizes.goal:
+            self._judge = make_judge(self._spec, self._stage)
+        return self._judge
+
     def close(self) -> None:
-        """End the processes."""
+        """End the processes, and what judges."""
         self._pool.close()
+        if self._judge is not None:
+            self._judge.close()
 
     def get_state(self) -> dict[str, Tensor]:
         """Numbers of the episodes under way; where in them the environments are, only they know."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from headway.envs.foreign.draws import draw_episode
 from headway.envs.foreign.memory import SUCCESS_UNKNOWN, Block, share
-from headway.envs.foreign.packages import ID_FIELD, KWARGS_FIELD, make
+from headway.envs.foreign.packages import ID_FIELD, make, stage_field
 from headway.envs.foreign.spaces import Codec
 from headway.errors import SpecError
 
@@ -109,7 +109,7 @@ class Worker:
 
     def _field(self, stage: int) -> str:
         own = self.order["stages"][stage]
-        return f"train.curriculum.stages[{own['name']}].kwargs" if own["kwargs"] else KWARGS_FIELD
+        return stage_field(own["name"], own["kwargs"])
 
 
 def serve(pipe: Connection) -> None:
