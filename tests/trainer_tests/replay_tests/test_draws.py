@@ -21,7 +21,7 @@ def test_seed_shard_step_and_purpose_each_give_other_words():
     base = words(1, 2, 3, 1, 64, INDEX, CPU)
     for other in ((2, 2, 3, INDEX), (1, 3, 3, INDEX), (1, 2, 4, INDEX), (1, 2, 3, GOAL)):
         assert not (words(*other[:3], 1, 64, other[3], CPU) == base).any()
-    assert 0 <= base.min() and base.max() < 2**62
+    assert base.min() >= 0 and base.max() < 2**62
 
 
 def test_normal_numbers_have_their_moments_and_no_pattern():

@@ -88,14 +88,6 @@ class FeatureLayout:
         return self.plain + self.channels * self.beams
 
 
-class Judge(Protocol):
-    """What of a step depends on the goal, for any goal: a pure function of rows."""
-
-    def __call__(self, before: Tensor, achieved: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
-        """Return reward float32 [B] and termination bool [B] of steps that led from `before` to `achieved`, [B, G]."""
-        ...
-
-
 @runtime_checkable
 class HasOthers(Protocol):
     """An environment with other agents that a policy can drive."""
@@ -185,10 +177,6 @@ class VectorEnv(Protocol):
 
         Raises ValueError if the state is of another size.
         """
-        ...
-
-    def judge(self) -> Judge | None:
-        """What judges steps for other goals than their own; None: there are no goals here, or nothing that does."""
         ...
 
     def shortest_path_meters(self, begins: Tensor) -> Tensor:

@@ -46,7 +46,9 @@ class RelabelledRows:
         for key in KEYS:
             rows[f"next_{key}"] = step.observation[key].clone()
             rows[f"next_{key}"][step.final_rows] = step.final_observation[key]
-        of_goal, ends = self.judge(rows["achieved_goal"], rows["next_achieved_goal"], rows["desired_goal"])
+        of_goal, ends = self.judge(rows["achieved_goal"], rows["next_achieved_goal"], rows["next_desired_goal"])
+        # A collision within reach of the goal ends an episode whatever the goal.
+        ends &= ~step.episodes.collision.to(ends.device)
         return rows | {"reward_besides": step.reward - of_goal, "terminated_besides": step.terminated & ~ends}
 
     def draw(self, ring: Ring, records: dict[str, Tensor], slot: Tensor, step: int) -> Drawn:

@@ -14,7 +14,7 @@ from headway.envs.foreign.features import make_features
 from headway.envs.foreign.judge import StageJudge, make_judge
 from headway.envs.foreign.memory import SUCCESS_UNKNOWN
 from headway.envs.foreign.pool import Pool
-from headway.envs.protocol import ActionSpace, EpisodeEnds, Judge, Observation, Step
+from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
 from headway.errors import SpecError
 
 
@@ -116,10 +116,6 @@ class GymVectorEnv:
     def expert(self, name: str) -> Tensor:
         """Refuse: no planner knows this environment. Raises SpecError."""
         raise SpecError("train.algo.dagger.expert", name, f"there is no planner for {self._id}: train it by ppo")
-
-    def judge(self) -> Judge | None:
-        """TODO goals branch."""
-        return None
 
     def shortest_path_meters(self, begins: Tensor) -> Tensor:
         """Nobody knows: float64 [N] of NaN."""

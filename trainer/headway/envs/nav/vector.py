@@ -25,7 +25,7 @@ from headway.envs.nav.scenes import build_scenes
 from headway.envs.nav.shapes import outlines
 from headway.envs.nav.step import BEGIN, REBUILD, STEP, world_of
 from headway.envs.planners.experts import EXPERTS, Experts
-from headway.envs.protocol import ActionSpace, EpisodeEnds, Judge, Observation, Step
+from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
 from headway.errors import SpecError
 
 # Features [M, F] and where episodes begin, bool [M], to actions: `algos.protocol.Policy`.
@@ -265,10 +265,6 @@ class NavVectorEnv:
         self._run(REBUILD)
         self._experts.forget()
         return self._observation()
-
-    def judge(self) -> Judge | None:
-        """TODO goals branch."""
-        return None
 
     def shortest_path_meters(self, begins: Tensor) -> Tensor:
         """Length of the A* path to the goal's rim where `begins` (bool [N]) is true; float64 [N], 1 mm elsewhere."""
