@@ -54,8 +54,9 @@ class Replay:
         flags = {name: Column(dtype=torch.bool) for name in ("terminated", "truncated")}
         columns = {"action": action, "reward": Column()} | flags | self._rows.columns()
         on_disk = scratch if spec.storage == "disk" else None
-        self.ring = Ring(spec.capacity // total_envs, len(env_index), columns, self.device, on_disk)
-        self.priorities = self._make_priorities(self.ring.length * len(env_index))
+        length = spec.capacity // total_envs
+        self.priorities = self._make_priorities(length * len(env_index))
+        self.ring = Ring(length, len(env_index), columns, self.device, on_disk)
 
     @property
     def size(self) -> int:
