@@ -36,6 +36,46 @@ def dagger_spec():
     return TrainSpec.model_validate(nav_spec().to_wire() | {"algo": {"dagger": dagger}})
 
 
+def replaying_spec(kind, **own):
+    """Everything that a replay does at once; it wraps around, and the last save has whole and open segments."""
+    replay = {"capacity": 12 * 30, "nSteps": 3, "prioritized": {}, "hindsight": {}}
+    common = {"batchSize": 24, "learningStarts": UPDATE, "trainEvery": 2, "gradientSteps": 2, "updateSteps": UPDATE}
+    wire = nav_spec().to_wire() | {"algo": {kind: common | {"replay": replay} | own}}
+    if kind == "dqn":
+        wire["env"]["nav"]["actions"] = {"discrete": {}}
+    return TrainSpec.model_validate(wire)
+
+
+def dqn_spec():
+    return replaying_spec("dqn", dueling=True, target={"hard": {"everySteps": 50}})
+
+
+def sac_spec():
+    return replaying_spec("sac", policyDelay=2)
+
+
+def td3_spec():
+    return replaying_spec("td3", annealLearningRate=True)
+
+
+def pqn_spec():
+    wire = nav_spec().to_wire()
+    wire["env"]["nav"]["actions"] = {"discrete": {}}
+    return TrainSpec.model_validate(wire | {"algo": {"pqn": {"rolloutSteps": 8, "minibatchSize": 48}}})
+
+
+SPECS = {"dqn": dqn_spec, "sac": sac_spec, "td3": td3_spec, "pqn": pqn_spec}
+
+
+def replay_of(folder):
+    """All rows of all ranks' segments, oldest first."""
+    manifest = newest(folder).manifest
+    root = newest(folder).directory.parent / "segments"
+    segments = sorted(manifest.segments, key=lambda segment: (segment.rank, segment.first))
+    loaded = [load_tensors(root / segment.name) for segment in segments]
+    return {name: torch.cat([rows[name] for rows in loaded]) for name in (loaded[0] if loaded else ())}
+
+
 def nav_spec():
     """People and another robot in clutter, everything that is random and remembered levels, on the real environment.
 
@@ -59,10 +99,16 @@ def learnable_spec():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("env", "world_size"), [("nav", 1), ("nav", 2), ("nav", 3), ("line", 2), ("dagger", 2)])
+@pytest.mark.parametrize(
+    ("env", "world_size"),
+    [
+        ("nav", 1), ("nav", 2), ("nav", 3), ("line", 2), ("dagger", 2),
+        ("dqn", 1), ("dqn", 2), ("sac", 1), ("sac", 3), ("td3", 2), ("pqn", 2),
+    ],
+)  # fmt: skip
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    spec = {"nav": nav_spec, "line": learnable_spec, "dagger": dagger_spec}[env]()
+    spec = (SPECS | {"nav": nav_spec, "line": learnable_spec, "dagger": dagger_spec})[env]()
     for code, output in gang.finish(train(whole, world_size, spec=spec, env=env)):
         assert code == 0, output
     dying = train(killed, world_size, killed_at=4, victim=world_size - 1, spec=spec, env=env)
@@ -80,6 +126,9 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
         assert one.keys() == other.keys()
         for key in one:
             assert torch.equal(one[key], other[key]), f"{name}: {key}"
+    one, other = replay_of(whole), replay_of(killed)
+    assert one.keys() == other.keys() and (not one or len(one["reward"]) == 30 * world_size)
+    assert all(torch.equal(one[key], other[key]) for key in one)
     assert rows(whole) == rows(killed)
     assert any(row["learnability/episodes"] > 0 for row in rows(whole))  # what is remembered was played
 
