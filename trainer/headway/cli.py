@@ -180,6 +180,15 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     study.add_argument("--postgresql", metavar="URL", help="a database that may be written to (default: SQLite alone)")
     study.add_argument("--json", action="store_true", help="one JSON object a line, as off a terminal, not a table")
     study.set_defaults(command=_bench_study)
+    replay = subjects.add_parser("replay", help="microseconds of a batch from a replay")
+    replay.description = "Draw a batch and set its priorities, in one thread: everything of a gradient step but it."
+    replay.add_argument("--capacity", metavar="N", type=int, default=1_000_000, help="transitions (default: 1000000)")
+    replay.add_argument("--batch", metavar="N", type=int, default=256, help="default: 256")
+    replay.add_argument("--n-steps", metavar="N", type=int, default=1, help="of returns (default: 1)")
+    replay.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where it lies (default: cpu)")
+    replay.add_argument("--seconds", metavar="S", type=float, default=3.0, help="for each measurement (default: 3)")
+    replay.add_argument("--json", action="store_true", help="one JSON object a line, as off a terminal, not a table")
+    replay.set_defaults(command=_bench_replay)
 
 
 def _add_worker(parser: argparse.ArgumentParser) -> None:
@@ -276,6 +285,13 @@ def _bench_study(options: argparse.Namespace) -> int:
     from headway.commands.bench_study import bench_study
 
     return bench_study(options, console)
+
+
+def _bench_replay(options: argparse.Namespace) -> int:
+    console = _console()
+    from headway.commands.bench_replay import bench_replay
+
+    return bench_replay(options, console)
 
 
 def _worker(options: argparse.Namespace) -> int:
