@@ -40,12 +40,12 @@ class FeatureVecWrapper(VecEnvWrapper):
         return self._features({name: torch.from_numpy(rows) for name, rows in observation.items()}).numpy()
 
 
-def single_face(levels: dict[str, Any]) -> Callable[[], gymnasium.Env]:
+def single_face(levels: dict[str, Any], nav: dict[str, Any] | None = None) -> Callable[[], gymnasium.Env]:
     """Return what SubprocVecEnv calls in each of its processes."""
 
     def make() -> gymnasium.Env:
         torch.set_num_threads(1)
-        return gymnasium.make("headway.envs:headway/Nav-v0", levels=levels)
+        return gymnasium.make("headway.envs:headway/Nav-v0", nav=nav, levels=levels)
 
     return make
 

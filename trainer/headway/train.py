@@ -89,8 +89,9 @@ def collect(session: Session) -> Tensor:
         following = env.features(step.observation)
         algorithm.observe(Transition(session.observation, features, action, step, following, env.features))
         session.vector_steps += 1
-        session.curriculum.add(step.episodes)
-        session.episodes.add(step.episodes, session.curriculum.stage)
+        if len(step.final_rows):
+            session.curriculum.add(step.episodes)
+            session.episodes.add(step.episodes, session.curriculum.stage)
         session.observation, features = step.observation, following
     return features
 

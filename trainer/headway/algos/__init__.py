@@ -27,6 +27,8 @@ from headway.networks import build_network
 from headway.parallel import Group
 from headway.replay import Replay, Source
 
+MANY_ROWS: Final = 1024  # of a batch: fewer are learned from in one thread, or one for each critic
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -100,8 +102,13 @@ def _td3(parts: Parts) -> Learner:
 
 
 def _off_policy(learner: Callable[[Parts], Learner], parts: Parts) -> Algorithm:
-    """Put a learner and a replay together."""
+    """Put a learner and a replay together.
+
+    Threads that share the products of a small batch meet hundreds of times in a gradient step, and lose by it.
+    """
     spec, (kind, own) = parts.spec, parts.spec.algo.chosen()
+    if own.batch_size // parts.group.world_size < MANY_ROWS and parts.env_index.device.type == "cpu":
+        torch.set_num_threads(1)
     replay = Replay(
         own.replay, _source(parts, kind), parts.env_index, spec.num_envs, own.batch_size // parts.group.world_size,
         own.gamma, spec.seed, parts.scratch,

@@ -39,7 +39,7 @@ class TwinLearner:
             "critics": torch.optim.Adam([self.critics.value], lr=spec.learning_rate, fused=True),
         }
         self.totals = torch.zeros(len(self.statistics), device=self.device)
-        self.lanes = Lanes(threads if self.device.type == "cpu" else 1)
+        self.lanes = Lanes(threads if self.device.type == "cpu" else 1, joins=True)
 
     def noise(self, steps: Tensor) -> Tensor:
         """Standard normal numbers, float32 [T, N, A]."""

@@ -16,15 +16,21 @@ T = TypeVar("T")
 
 
 class Lanes:
-    """Runs functions in `2` lanes where there are two threads or more, else one after the other."""
+    """Runs functions in 2 lanes where there are two threads or more, else one after the other.
 
-    def __init__(self, threads: int) -> None:
+    With `joins` the calling thread is one of the lanes, which saves waking another; its own number of threads stays.
+    """
+
+    def __init__(self, threads: int, joins: bool = False) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self._joins = joins
         if threads >= 2:  # torch's number of threads is one of the calling thread
-            self._pool = ThreadPoolExecutor(2, "lane", torch.set_num_threads, (threads // 2,))
+            self._pool = ThreadPoolExecutor(2 - joins, "lane", torch.set_num_threads, (threads // 2,))
 
     def run(self, *work: Callable[[], T]) -> list[T]:
         """Return what the functions return, in their order. Raises what the first of them raised."""
         if self._pool is None:
             return [function() for function in work]
-        return [future.result() for future in [self._pool.submit(function) for function in work]]
+        own = work[:1] if self._joins else ()
+        others = [self._pool.submit(function) for function in work[len(own) :]]
+        return [*(function() for function in own), *(future.result() for future in others)]
