@@ -1,0 +1,125 @@
+"""The rows of benchmarks/zoo.py: tasks, what was published, and what each side trains with.
+
+SB3's settings are rl-baselines3-zoo's own (hyperparams/*.yml at 22e3ff2); ours are as near as our spec has words,
+and what differs is ours to choose: double Q-learning, prioritised replay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+Wire = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    env: str
+    published: float  # mean return in the zoo's table, a single run
+    steps: int
+    algo: Wire  # of a TrainSpec
+    hidden: tuple[int, ...]
+    sb3: tuple[str, Wire] | None  # the class and its arguments; None: one run takes over half an hour
+    envs: int = 1
+    sb3_envs: int = 1
+    kwargs: Wire = field(default_factory=dict)
+    note: str = ""
+
+
+def _exploration(steps: int, share: float, end: float) -> Wire:
+    return {"start": 1.0, "end": end, "steps": round(steps * share)}
+
+
+def _dqn(steps: int, share: float, end: float, target: int, capacity: int, **own: Any) -> Wire:
+    """What the zoo's DQN rows have in words of ours."""
+    return {
+        "dqn": {
+            "updateSteps": 2000, "exploration": _exploration(steps, share, end), "replay": {"capacity": capacity},
+            "target": {"hard": {"everySteps": target}}, **own,
+        }
+    }  # fmt: skip
+
+
+def _sb3_dqn(share: float, end: float, target: int, capacity: int, **own: Any) -> tuple[str, Wire]:
+    return "DQN", {
+        "exploration_fraction": share, "exploration_final_eps": end, "target_update_interval": target,
+        "buffer_size": capacity, "policy_kwargs": {"net_arch": [256, 256]}, **own,
+    }  # fmt: skip
+
+
+ROWS: Final[dict[str, Row]] = {
+    "cartpole-dqn": Row(
+        "CartPole-v1", 500.0, 50_000,
+        _dqn(50_000, 0.16, 0.04, 10, 100_000, learningRate=2.3e-3, batchSize=64, learningStarts=1000, trainEvery=256,
+             gradientSteps=128),
+        (256, 256),
+        _sb3_dqn(0.16, 0.04, 10, 100_000, learning_rate=2.3e-3, batch_size=64, learning_starts=1000, gamma=0.99,
+                 train_freq=256, gradient_steps=128),
+    ),
+    "acrobot-dqn": Row(
+        "Acrobot-v1", -76.6, 100_000,
+        _dqn(100_000, 0.12, 0.1, 250, 50_000, learningRate=6.3e-4, batchSize=128, learningStarts=0, trainEvery=4,
+             gradientSteps=4),
+        (256, 256),
+        _sb3_dqn(0.12, 0.1, 250, 50_000, learning_rate=6.3e-4, batch_size=128, learning_starts=0, gamma=0.99,
+                 train_freq=4, gradient_steps=-1),
+    ),
+    "mountaincar-dqn": Row(
+        "MountainCar-v0", -100.8, 120_000,
+        _dqn(120_000, 0.2, 0.07, 600, 10_000, learningRate=4e-3, batchSize=128, learningStarts=1000, gamma=0.98,
+             trainEvery=16, gradientSteps=8),
+        (256, 256),
+        _sb3_dqn(0.2, 0.07, 600, 10_000, learning_rate=4e-3, batch_size=128, learning_starts=1000, gamma=0.98,
+                 train_freq=16, gradient_steps=8),
+    ),
+    "lunarlander-dqn": Row(
+        "LunarLander-v3", 154.4, 100_000,
+        _dqn(100_000, 0.12, 0.1, 250, 50_000, learningRate=6.3e-4, batchSize=128, learningStarts=0, trainEvery=4,
+             gradientSteps=4),
+        (256, 256),
+        _sb3_dqn(0.12, 0.1, 250, 50_000, learning_rate=6.3e-4, batch_size=128, learning_starts=0, gamma=0.99,
+                 train_freq=4, gradient_steps=-1),
+        note="published on LunarLander-v2",
+    ),
+    "lunarlander-ppo": Row(
+        "LunarLander-v3", 242.1, 1_000_000,
+        {"ppo": {"rolloutSteps": 1024, "minibatchSize": 64, "gaeLambda": 0.98, "gamma": 0.999, "epochs": 4,
+                 "entropyCoef": 0.01, "targetKl": 0.0, "normalizeValues": True}},
+        (64, 64),
+        ("PPO", {"n_steps": 1024, "batch_size": 64, "gae_lambda": 0.98, "gamma": 0.999, "n_epochs": 4,
+                 "ent_coef": 0.01}),
+        envs=16, sb3_envs=16, note="published on LunarLander-v2",
+    ),
+    "pendulum-sac": Row(
+        "Pendulum-v1", -157.0, 20_000,
+        {"sac": {"learningRate": 1e-3, "learningStarts": 300, "updateSteps": 2000}},
+        (256, 256),
+        ("SAC", {"learning_rate": 1e-3}),
+    ),
+    "lunarlander-sac": Row(
+        "LunarLanderContinuous-v3", 260.4, 500_000,
+        {"sac": {"learningRate": 7.3e-4, "annealLearningRate": True, "batchSize": 256, "tau": 0.01,
+                 "learningStarts": 10_000, "updateSteps": 10_000}},
+        (400, 300), None, note="published on LunarLanderContinuous-v2",
+    ),
+    "parking-her": Row(
+        "parking-v0", -6.8, 100_000,
+        {"sac": {"learningRate": 1e-3, "batchSize": 256, "gamma": 0.95, "tau": 0.05, "learningStarts": 1000,
+                 "updateSteps": 4000, "replay": {"hindsight": {"strategy": "future", "goals": 4}}}},
+        (256, 256), None, note="published without walls",
+    ),
+    "pointmaze-her": Row(
+        "PointMaze_UMaze-v3", float("nan"), 100_000,
+        {"sac": {"learningRate": 1e-3, "batchSize": 256, "gamma": 0.98, "tau": 0.05, "learningStarts": 1000,
+                 "updateSteps": 4000, "replay": {"hindsight": {"strategy": "future", "goals": 4}}}},
+        (256, 256), None, kwargs={"continuing_task": False},
+    ),
+    "pointmaze-sac": Row(
+        "PointMaze_UMaze-v3", float("nan"), 100_000,
+        {"sac": {"learningRate": 1e-3, "batchSize": 256, "gamma": 0.98, "tau": 0.05, "learningStarts": 1000,
+                 "updateSteps": 4000}},
+        (256, 256), None, kwargs={"continuing_task": False}, note="without hindsight",
+    ),
+}  # fmt: skip
