@@ -7,8 +7,8 @@ from typing import Any, Final
 from headway_api.base import Rule
 
 REPLAYING: Final = ("dqn", "sac", "td3")  # algorithms with a replay
-CHOOSING: Final = ("dqn", "pqn")  # algorithms of discrete actions
-STEERING: Final = ("sac", "td3")  # algorithms of continuous actions
+DISCRETE: Final = ("dqn", "pqn")  # algorithms of discrete actions
+CONTINUOUS: Final = ("sac", "td3")  # algorithms of continuous actions
 EXPLORING: Final = ("dqn", "pqn", "td3")  # algorithms with an exploration of their own
 
 
@@ -75,15 +75,15 @@ RULES: Final = (
         field="network",
     ),
     Rule(
-        cel=f"!{_any_of(CHOOSING)} || !has(self.env.nav) || has(self.env.nav.actions.discrete)",
-        holds=lambda m: _chosen(m) not in CHOOSING or m.env.nav is None or m.env.nav.actions.discrete is not None,
+        cel=f"!{_any_of(DISCRETE)} || !has(self.env.nav) || has(self.env.nav.actions.discrete)",
+        holds=lambda m: _chosen(m) not in DISCRETE or m.env.nav is None or m.env.nav.actions.discrete is not None,
         message="algo.dqn and algo.pqn choose among commands: set env.nav.actions to {discrete: {}}, or choose sac, "
         "td3 or ppo",
         field="env.nav.actions",
     ),
     Rule(
-        cel=f"!{_any_of(STEERING)} || !has(self.env.nav) || has(self.env.nav.actions.continuous)",
-        holds=lambda m: _chosen(m) not in STEERING or m.env.nav is None or m.env.nav.actions.continuous is not None,
+        cel=f"!{_any_of(CONTINUOUS)} || !has(self.env.nav) || has(self.env.nav.actions.continuous)",
+        holds=lambda m: _chosen(m) not in CONTINUOUS or m.env.nav is None or m.env.nav.actions.continuous is not None,
         message="algo.sac and algo.td3 steer by numbers: set env.nav.actions to {continuous: {}}, or choose dqn, pqn "
         "or ppo",
         field="env.nav.actions",

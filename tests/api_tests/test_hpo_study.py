@@ -1,8 +1,10 @@
 """An HPOStudy: defaults, and what is refused with which words."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import pytest
+from headway_api.algo_spec import Algo
 from headway_api.hpo_study import METRICS, HPOStudy
 from headway_api.load import SpecError, validate_study
 from headway_api.steering import STEERING
@@ -54,13 +56,33 @@ def test_populations_are_taken_with_what_may_change_while_a_run_learns(kind: str
     assert spec.engine.ray_tune.scheduler.chosen()[1].interval_evaluations == 1
 
 
+EXPLORED: Final = {"exploration": {}}
+PRIORITIZED: Final = {"replay": {"prioritized": {}}}
+ALGORITHMS: Final = (
+    {"ppo": {}},
+    {"pqn": EXPLORED},
+    {"dqn": {"target": {"hard": {}}} | EXPLORED | PRIORITIZED},
+    {"dqn": {"target": {"polyak": {}}}},
+    {"sac": {"targetEntropy": -2.0} | PRIORITIZED},
+    {"td3": EXPLORED | PRIORITIZED},
+)
+
+
+def _numbers(node: object, path: str) -> Iterator[str]:
+    """Paths of all numbers in a document."""
+    if isinstance(node, dict):
+        for name, child in node.items():
+            yield from _numbers(child, f"{path}.{name}")
+    elif isinstance(node, int | float):
+        yield path
+
+
 def test_what_steers_learning_are_fields_of_a_run() -> None:
-    train = validate_study(small_study()).spec.run_template.train.to_wire()
-    for path in STEERING:
-        node = {"train": train}
-        for part in path.split("."):
-            node = node[part]
-        assert isinstance(node, int | float)
+    reward = validate_study(small_study()).spec.run_template.train.env.to_wire()
+    there = {*_numbers(reward, "train.env")}
+    for algo in ALGORITHMS:
+        there |= {*_numbers(Algo.model_validate(algo, by_alias=True).to_wire(), "train.algo")}
+    assert there >= STEERING
 
 
 def test_defaults_are_tpe_with_hyperband_one_at_a_time() -> None:
