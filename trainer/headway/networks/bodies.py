@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from headway.envs.protocol import FeatureLayout
 from headway.errors import SpecError
-from headway.networks.layers import ACTIVATIONS, BeamConvolution, ScanEncoder, linear, stack
+from headway.networks.layers import ACTIVATIONS, BeamConvolution, ScanEncoder, Weights, linear, stack
 
 
 class Body(Protocol):
@@ -83,13 +83,13 @@ class Recurrent(nn.Module):
         return self.head(after), after
 
 
-def mlp(spec: Mlp, layout: FeatureLayout, outputs: int, last_gain: float, generator: torch.Generator) -> Body:
+def mlp(spec: Mlp, layout: FeatureLayout, outputs: int, last_gain: float, weights: Weights) -> Body:
     """Fully connected layers."""
-    layers = stack(layout.size, spec.hidden, spec.activation, generator, spec.layer_norm)
-    return FeedForward(layers, linear(spec.hidden[-1], outputs, last_gain, generator))
+    layers = stack(layout.size, spec.hidden, spec.activation, weights, spec.layer_norm)
+    return FeedForward(layers, linear(spec.hidden[-1], outputs, last_gain, weights))
 
 
-def cnn1d(spec: Cnn1d, layout: FeatureLayout, outputs: int, last_gain: float, generator: torch.Generator) -> Body:
+def cnn1d(spec: Cnn1d, layout: FeatureLayout, outputs: int, last_gain: float, weights: Weights) -> Body:
     """Convolutions along the beams, then fully connected layers. Raises SpecError where there are no beams for them."""
     if layout.channels == 0:
         raise SpecError("train.network.cnn1d", spec.to_wire(), "this environment has no scans: choose mlp")
@@ -99,22 +99,22 @@ def cnn1d(spec: Cnn1d, layout: FeatureLayout, outputs: int, last_gain: float, ge
         if spec.kernel // 2 > beams:
             fix = f"convolution {number + 1} sees {beams} beams, too few for it: choose a smaller kernel or stride"
             raise SpecError("train.network.cnn1d.kernel", spec.kernel, fix)
-        convolution = BeamConvolution(channels, width, spec.kernel, spec.stride, layout.circular, generator)
+        convolution = BeamConvolution(channels, width, spec.kernel, spec.stride, layout.circular, weights)
         convolutions += [convolution, ACTIVATIONS[spec.activation]()]
         channels, beams = width, math.ceil(beams / spec.stride)
     encoder = ScanEncoder(layout, convolutions, layout.plain + channels * beams)
-    layers = [encoder, *stack(encoder.size, spec.hidden, spec.activation, generator)]
-    return FeedForward(layers, linear(spec.hidden[-1], outputs, last_gain, generator))
+    layers = [encoder, *stack(encoder.size, spec.hidden, spec.activation, weights)]
+    return FeedForward(layers, linear(spec.hidden[-1], outputs, last_gain, weights))
 
 
-def gru(spec: Gru, layout: FeatureLayout, outputs: int, last_gain: float, generator: torch.Generator) -> Body:
+def gru(spec: Gru, layout: FeatureLayout, outputs: int, last_gain: float, weights: Weights) -> Body:
     """Fully connected layers, then a gated recurrent unit."""
-    encoder = stack(layout.size, spec.hidden, spec.activation, generator)
+    encoder = stack(layout.size, spec.hidden, spec.activation, weights)
     cell = nn.GRUCell(spec.hidden[-1], spec.size)
     for name, parameter in cell.named_parameters():
         if name.startswith("weight"):  # each gate's block of its own
             for gate in parameter.data.chunk(3):
-                nn.init.orthogonal_(gate, generator=generator)
+                weights.fill(gate, 1.0)
         else:
             nn.init.zeros_(parameter)
-    return Recurrent(encoder, cell, linear(spec.size, outputs, last_gain, generator))
+    return Recurrent(encoder, cell, linear(spec.size, outputs, last_gain, weights))

@@ -15,14 +15,16 @@ from headway.errors import SpecError
 from headway.networks.actor_critic import ActorCritic
 from headway.networks.bodies import Body, cnn1d, gru, mlp
 from headway.networks.distributions import make_distribution
+from headway.networks.layers import HIDDEN, Orthogonal, Uniform, Weights
 from headway.networks.q_network import QNetwork
 from headway.networks.statistics import ObservationScale, ValueScale
 from headway.networks.twin_critics import ActorTwinCritics, critic_layout
 
-BodyBuilder = Callable[[Any, FeatureLayout, int, float, torch.Generator], Body]
+BodyBuilder = Callable[[Any, FeatureLayout, int, float, Weights], Body]
 BODIES: Final[dict[str, BodyBuilder]] = {"mlp": mlp, "cnn1d": cnn1d, "gru": gru}
 SMALL: Final = 0.01  # gain of a last layer whose first outputs are to be near zero
 
+BY_POLICY: Final = ("ppo", "dagger")  # algorithms that learn a policy's probabilities
 PolicyModule = ActorCritic | QNetwork | ActorTwinCritics
 # A body by (layout, outputs, gain of the last layer).
 MakeBody = Callable[[FeatureLayout, int, float], Body]
@@ -31,10 +33,11 @@ MakeBody = Callable[[FeatureLayout, int, float], Body]
 def build_network(network: Network, algo: Algo, layout: FeatureLayout, actions: ActionSpace, seed: int) -> PolicyModule:
     """Build the network that the spec's algorithm learns. Raises SpecError where actions are of the wrong kind."""
     kind, spec = network.chosen()
-    generator = torch.Generator().manual_seed(seed)
+    begins = Orthogonal if algo.chosen()[0] in BY_POLICY else Uniform
+    weights = begins(torch.Generator().manual_seed(seed))
 
     def body(layout: FeatureLayout, outputs: int, gain: float) -> Body:
-        return BODIES[kind](spec, layout, outputs, gain, generator)
+        return BODIES[kind](spec, layout, outputs, gain, weights)
 
     return NETWORKS[algo.chosen()[0]](algo, body, layout, actions)
 
@@ -52,13 +55,13 @@ def _actor_critic(algo: Algo, body: MakeBody, layout: FeatureLayout, actions: Ac
 
 
 def _q_network(algo: Algo, body: MakeBody, layout: FeatureLayout, actions: ActionSpace) -> QNetwork:
-    """Values begin near zero: nothing is known."""
+    """One output for each choice, and one more for the state's value if it is dueling."""
     kind, _ = algo.chosen()
     if not actions.discrete:
         fix = "it chooses among discrete actions, and this environment takes numbers: choose sac, td3 or ppo"
         raise SpecError(f"train.algo.{kind}", f"{actions.size} numbers", fix)
     dueling = algo.dqn is not None and algo.dqn.dueling
-    return QNetwork(body(layout, actions.size + dueling, SMALL), dueling)
+    return QNetwork(body(layout, actions.size + dueling, HIDDEN), dueling)
 
 
 def _twin_critics(
@@ -69,8 +72,8 @@ def _twin_critics(
     if actions.discrete:
         fix = "it steers by numbers, and this environment takes one of several choices: choose dqn, pqn or ppo"
         raise SpecError(f"train.algo.{kind}", f"{actions.size} choices", fix)
-    actor = body(layout, outputs * actions.size, SMALL)
-    critics = [body(critic_layout(layout, actions.size), 1, 1.0) for _ in range(2)]
+    actor = body(layout, outputs * actions.size, HIDDEN)
+    critics = [body(critic_layout(layout, actions.size), 1, HIDDEN) for _ in range(2)]
     return ActorTwinCritics(actor, (critics[0], critics[1]), actions.size)
 
 

@@ -1,10 +1,10 @@
-"""What networks are made of. B rows, C channels, L beams. Weights are functions of the generator alone."""
+"""What networks are made of. B rows, C channels, L beams. Weights are functions of a generator alone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,24 +35,72 @@ class Tanh(nn.Module):
 
 
 ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {"tanh": Tanh, "relu": nn.ReLU, "elu": nn.ELU}
+HIDDEN: Final = math.sqrt(2.0)  # gain of layers with a nonlinearity after them
 
 
-def linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -> nn.Linear:
-    """Make a layer with orthogonal weights and no bias (Andrychowicz et al. 2021, arXiv 2006.05990, C.56 to C.60)."""
+class Weights(Protocol):
+    """How layers begin."""
+
+    def fill(self, weight: Tensor, gain: float) -> None:
+        """[outputs, inputs, ...]; with a gain of sqrt(2) rectified signals keep their size, or nearly."""
+        ...
+
+    def fill_bias(self, bias: Tensor, inputs: int) -> None:
+        """[outputs], of a layer with as many inputs."""
+        ...
+
+
+class Orthogonal:
+    """For policy gradients (Andrychowicz et al. 2021, arXiv 2006.05990, C.56 to C.60)."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def fill(self, weight: Tensor, gain: float) -> None:
+        """See Weights."""
+        nn.init.orthogonal_(weight, gain, generator=self.generator)
+
+    def fill_bias(self, bias: Tensor, inputs: int) -> None:
+        """No bias."""
+        nn.init.zeros_(bias)
+
+
+class Uniform:
+    """For Q-learning: with a gain of sqrt(2) as torch begins by itself, for which published step sizes were chosen.
+
+    Signals shrink from layer to layer, so first values are small, and a step changes them less.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def fill(self, weight: Tensor, gain: float) -> None:
+        """See Weights."""
+        bound = gain / math.sqrt(2 * weight[0].numel())
+        nn.init.uniform_(weight, -bound, bound, generator=self.generator)
+
+    def fill_bias(self, bias: Tensor, inputs: int) -> None:
+        """See Weights."""
+        bound = 1.0 / math.sqrt(inputs)
+        nn.init.uniform_(bias, -bound, bound, generator=self.generator)
+
+
+def linear(inputs: int, outputs: int, gain: float, weights: Weights) -> nn.Linear:
+    """Make a layer."""
     layer = nn.Linear(inputs, outputs)
-    nn.init.orthogonal_(layer.weight, gain, generator=generator)
-    nn.init.zeros_(layer.bias)
+    weights.fill(layer.weight, gain)
+    weights.fill_bias(layer.bias, inputs)
     return layer
 
 
 def stack(
-    inputs: int, widths: Sequence[int], activation: str, generator: torch.Generator, normalised: bool = False
+    inputs: int, widths: Sequence[int], activation: str, weights: Weights, normalised: bool = False
 ) -> list[nn.Module]:
     """Make fully connected layers, each with its activation; `normalised` before it (Ba et al. 2016)."""
     layers: list[nn.Module] = []
     for width in widths:
         norm = [nn.LayerNorm(width)] if normalised else []
-        layers += [linear(inputs, width, math.sqrt(2), generator), *norm, ACTIVATIONS[activation]()]
+        layers += [linear(inputs, width, HIDDEN, weights), *norm, ACTIVATIONS[activation]()]
         inputs = width
     return layers
 
@@ -60,13 +108,12 @@ def stack(
 class BeamConvolution(nn.Module):
     """A convolution along the beams, [B, C, L] to [B, C', ceil(L / stride)]; a full circle is padded with itself."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, circular: bool, generator: torch.Generator
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, circular: bool, weights: Weights) -> None:
         super().__init__()
         self.convolution = nn.Conv1d(inputs, outputs, kernel, stride)
-        nn.init.orthogonal_(self.convolution.weight, math.sqrt(2), generator=generator)
-        nn.init.zeros_(self.convolution.bias)  # type: ignore[arg-type]
+        weights.fill(self.convolution.weight, HIDDEN)
+        assert self.convolution.bias is not None
+        weights.fill_bias(self.convolution.bias, inputs * kernel)
         self.padding = ((kernel - 1) // 2, kernel // 2)
         self.mode = "circular" if circular else "constant"
 
