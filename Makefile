@@ -44,7 +44,7 @@ format: install ## Format the code
 
 .PHONY: unit
 unit: install ## Unit tests
-	@$(BIN)/python -m headway.envs.nav.precompile --planners # once, before two workers do it at the same time
+	@$(BIN)/python -m headway.precompile --planners # once, before two workers do it at the same time
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m 'not integration' tests
 
 .PHONY: tools

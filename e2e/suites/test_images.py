@@ -58,7 +58,7 @@ def test_the_trainer_trains_on_a_read_only_root_file_system(trainer, tmp_path):
 
 
 def test_the_trainer_brings_its_kernels_compiled(trainer):
-    script = "cp -r /opt/headway/numba /tmp/numba && python -m headway.envs.nav.precompile"
+    script = "cp -r /opt/headway/numba /tmp/numba && python -m headway.precompile"
     settings = ["-e", "NUMBA_CACHE_DIR=/tmp/numba", "-e", "NUMBA_DEBUG_CACHE=1", "--entrypoint", "sh"]
     said = docker("run", *READ_ONLY, *settings, trainer, "-c", script)
     assert "data loaded from" in said and "data saved to" not in said
