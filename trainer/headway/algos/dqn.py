@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headway import randomness
-from headway.algos.state import flat_adam_state
+from headway.algos.recorded import Recorded, recorder
+from headway.algos.state import flat_adam, flat_adam_state, set_rate
 from headway.algos.targets import Following
 from headway.networks import QNetwork, load_weights
 from headway.parallel import FlatParameters, Group
@@ -29,8 +30,11 @@ class DQNLearner:
         self.env_index, self.seed, self.group = env_index, seed, group
         self.flat = FlatParameters(network, extra=len(self.statistics) - 1)
         self.target = Following(network, self.flat)
-        self.optimiser = torch.optim.Adam([self.flat.value], lr=spec.learning_rate, fused=True)
+        self.optimiser = flat_adam(self.flat.value, spec.learning_rate)
         self.totals = torch.zeros(len(self.statistics), device=env_index.device)
+        self._recorded = Recorded(
+            self._step, lambda: (*self.state().values(), self.totals), recorder(group, env_index.device)
+        )
 
     def noise(self, steps: Tensor) -> Tensor:
         """Uniform numbers in (0, 1), float64 [T, N]."""
@@ -55,6 +59,9 @@ class DQNLearner:
 
     def learn(self, batch: Batch, step: int) -> Tensor:
         """See Learner.learn."""
+        return self._recorded(batch)
+
+    def _step(self, batch: Batch) -> Tensor:
         wanted = self._wanted(batch)
         chosen = self.network(batch.features).gather(1, batch.action[:, None])[:, 0]
         loss = F.huber_loss(chosen, wanted, reduction="none")
@@ -87,7 +94,7 @@ class DQNLearner:
 
     def set_learning_rate(self, rate: float) -> None:
         """See Learner.set_learning_rate."""
-        self.optimiser.param_groups[0]["lr"] = rate
+        set_rate(self.optimiser, rate)
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """See Learner.load_weights."""

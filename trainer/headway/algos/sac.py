@@ -9,17 +9,19 @@ import torch
 from headway_api.offpolicy_spec import Sac
 from torch import Tensor, nn
 
+from headway.algos.state import flat_adam
 from headway.algos.twins import TwinLearner
 from headway.networks import ActorTwinCritics, squashed_sample
 from headway.parallel import Group
 from headway.replay import Batch
-from headway.replay.draws import POLICY, TARGET, normals
+from headway.replay.draws import POLICY, TARGET
 
 
 class SACLearner(TwinLearner):
     """See learner.Learner."""
 
     name = "sac"
+    draws = (TARGET, POLICY)
     statistics = ("loss/value", "sac/q", "sac/td_error", "loss/policy", "sac/entropy", "sac/temperature")
 
     def __init__(
@@ -31,33 +33,35 @@ class SACLearner(TwinLearner):
         self.log_temperature = nn.Parameter(torch.full((1,), math.log(spec.temperature), device=self.device))
         self.log_temperature.grad = torch.zeros_like(self.log_temperature)
         if spec.auto_temperature:
-            self.optimisers["temperature"] = torch.optim.Adam([self.log_temperature], lr=spec.learning_rate, fused=True)
+            self.optimisers["temperature"] = flat_adam(self.log_temperature, spec.learning_rate)
 
     def explore(self, features: Tensor, noise: Tensor, share: float) -> Tensor:
         """A sample of the policy, [N, A]."""
         return squashed_sample(self.network.output(features), noise)[0]
 
-    def learn(self, batch: Batch, step: int) -> Tensor:
-        """See Learner.learn. The policy at this state and at the next one are asked side by side."""
-        learns_policy = step % self.policy_delay == 0
-        sampled, wanted_action = self.lanes.run(
-            partial(self._sample, batch.features, step, POLICY, learns_policy),
-            partial(self._sample, batch.next_features, step, TARGET, False),
-        )
+    def learns_policy(self, step: int) -> bool:
+        """See TwinLearner.learns_policy."""
+        return step % self.policy_delay == 0
+
+    def _step(self, learns_policy: bool, batch: Batch, *noise: Tensor) -> Tensor:
+        """See TwinLearner._step. The policy is asked at the next state and, to learn, at this one side by side."""
+        target_noise, policy_noise = noise
+        asked = [partial(self._sample, batch.next_features, target_noise, False)]
+        if learns_policy:
+            asked.append(partial(self._sample, batch.features, policy_noise, True))
+        (following, log_prob), *sampled = self.lanes.run(*asked)
         with torch.no_grad():
             temperature = self.log_temperature.exp()  # [1]
-            following, log_prob = wanted_action
             soft = self.target_value(batch.next_features, following) - temperature * log_prob
             wanted = torch.addcmul(batch.reward, batch.discount, soft)
         errors = self.learn_critics(batch, wanted)
-        if learns_policy:
-            self._learn_policy(batch, *sampled, temperature)
+        for action, log_density in sampled:
+            self._learn_policy(batch, action, log_density, temperature)
         self.target.follow(self.tau)
         return errors
 
-    def _sample(self, features: Tensor, step: int, purpose: int, with_gradient: bool) -> tuple[Tensor, Tensor]:
+    def _sample(self, features: Tensor, noise: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor]:
         """Actions [B, A] of the policy and their log densities [B]."""
-        noise = normals(self.seed, self.shard, step, len(features), self.network.size, purpose, self.device)
         with torch.set_grad_enabled(with_gradient):
             return squashed_sample(self.network.output(features), noise)
 

@@ -6,6 +6,22 @@ import torch
 from torch import Tensor, nn
 
 
+def flat_adam(flat: nn.Parameter, rate: float) -> torch.optim.Adam:
+    """Adam for one tensor. On a GPU all that it reads lies there, so that its step can be part of a graph."""
+    on_gpu = flat.is_cuda
+    given: Tensor | float = torch.tensor(rate, device=flat.device) if on_gpu else rate
+    return torch.optim.Adam([flat], lr=given, fused=True, capturable=on_gpu)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the step size, in place where it is a tensor."""
+    (group,) = optimiser.param_groups
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
+
+
 def flat_adam_state(optimiser: torch.optim.Adam, flat: nn.Parameter) -> dict[str, Tensor]:
     """Return Adam's own tensors for its one parameter; made here if its first step has not come yet."""
     if not optimiser.state[flat]:

@@ -14,13 +14,14 @@ from headway.algos.twins import TwinLearner
 from headway.networks import ActorTwinCritics
 from headway.parallel import Group
 from headway.replay import Batch
-from headway.replay.draws import TARGET, normals
+from headway.replay.draws import TARGET
 
 
 class TD3Learner(TwinLearner):
     """See learner.Learner."""
 
     name = "td3"
+    draws = (TARGET,)
     statistics = ("loss/value", "td3/q", "td3/td_error", "loss/policy")
 
     def __init__(
@@ -35,21 +36,24 @@ class TD3Learner(TwinLearner):
         """The policy's actions with noise of deviation `share`, [N, A]."""
         return (self.network.output(features).tanh() + share * noise).clamp_(-1.0, 1.0)
 
-    def learn(self, batch: Batch, step: int) -> Tensor:
-        """See Learner.learn."""
-        errors = self.learn_critics(batch, self._wanted(batch, step))
-        if step % self.policy_delay == self.policy_delay - 1:
+    def learns_policy(self, step: int) -> bool:
+        """See TwinLearner.learns_policy."""
+        return step % self.policy_delay == self.policy_delay - 1
+
+    def _step(self, learns_policy: bool, batch: Batch, *noise: Tensor) -> Tensor:
+        """See TwinLearner._step."""
+        errors = self.learn_critics(batch, self._wanted(batch, *noise))
+        if learns_policy:
             self._learn_policy(batch)
             self.target.follow(self.tau)
             self.target_actor.follow(self.tau)
         return errors
 
     @torch.no_grad()
-    def _wanted(self, batch: Batch, step: int) -> Tensor:
+    def _wanted(self, batch: Batch, noise: Tensor) -> Tensor:
         """Targets [B]: values around the target policy's actions, so that no narrow peak is trusted (section 5.3)."""
         spec, features = self.spec, batch.next_features
-        noise = normals(self.seed, self.shard, step, len(features), self.network.size, TARGET, self.device)
-        noise = noise.mul_(spec.target_noise).clamp_(-spec.target_noise_clip, spec.target_noise_clip)
+        noise = (noise * spec.target_noise).clamp_(-spec.target_noise_clip, spec.target_noise_clip)
         output, _ = self.target_actor.module(features, self._no_memory)
         value = self.target_value(features, (output.tanh() + noise).clamp_(-1.0, 1.0))
         return torch.addcmul(batch.reward, batch.discount, value)

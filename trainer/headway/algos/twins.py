@@ -12,18 +12,21 @@ from headway_api.offpolicy_spec import Sac, Td3
 from torch import Tensor
 
 from headway import randomness
-from headway.algos.state import flat_adam_state
+from headway.algos.recorded import Recorded, recorder
+from headway.algos.state import flat_adam, flat_adam_state, set_rate
 from headway.algos.targets import Following, frozen
 from headway.networks import ActorTwinCritics, load_weights
 from headway.networks.twin_critics import Critic
 from headway.parallel import FlatParameters, Group, Lanes
 from headway.replay import Batch
+from headway.replay.draws import normals
 
 
 class TwinLearner:
     """The critics' half of a Learner; `env_index` int64 [N]: global, on the device that learns."""
 
     statistics: tuple[str, ...] = ("loss/value", "q", "td_error")
+    draws: tuple[int, ...] = ()  # purposes (replay.draws) of the normal numbers [B, A] of a gradient step
 
     def __init__(
         self, spec: Sac | Td3, network: ActorTwinCritics, env_index: Tensor, seed: int, group: Group, threads: int
@@ -35,11 +38,19 @@ class TwinLearner:
         self.target = Following(network.critics, self.critics)
         self.judges = frozen(network.critics, self.critics)  # the same critics, for the policy to learn from
         self.optimisers = {
-            "actor": torch.optim.Adam([self.actor.value], lr=spec.learning_rate, fused=True),
-            "critics": torch.optim.Adam([self.critics.value], lr=spec.learning_rate, fused=True),
+            "actor": flat_adam(self.actor.value, spec.learning_rate),
+            "critics": flat_adam(self.critics.value, spec.learning_rate),
         }
         self.totals = torch.zeros(len(self.statistics), device=self.device)
         self.lanes = Lanes(threads if self.device.type == "cpu" else 1, joins=True)
+        self._recorded = {
+            learns_policy: Recorded(
+                partial(self._step, learns_policy),
+                lambda: (*self.state().values(), self.totals),
+                recorder(group, self.device),
+            )
+            for learns_policy in (False, True)
+        }
 
     def noise(self, steps: Tensor) -> Tensor:
         """Standard normal numbers, float32 [T, N, A]."""
@@ -51,6 +62,20 @@ class TwinLearner:
 
     def begin_training(self, env_steps: int, env_steps_before: int) -> None:
         """Nothing: targets follow at gradient steps."""
+
+    def learn(self, batch: Batch, step: int) -> Tensor:
+        """See Learner.learn."""
+        rows, size = len(batch.slot), self.network.size
+        noise = (normals(self.seed, self.shard, step, rows, size, purpose, self.device) for purpose in self.draws)
+        return self._recorded[self.learns_policy(step)](batch, *noise)
+
+    def learns_policy(self, step: int) -> bool:
+        """Say whether gradient step number `step` is one of the policy too."""
+        raise NotImplementedError
+
+    def _step(self, learns_policy: bool, batch: Batch, *noise: Tensor) -> Tensor:
+        """Make a gradient step; return the TD errors [B]."""
+        raise NotImplementedError
 
     def learn_critics(self, batch: Batch, wanted: Tensor) -> Tensor:
         """Bring both critics nearer to `wanted` [B]; return the TD errors [B], their mean."""
@@ -96,7 +121,7 @@ class TwinLearner:
     def set_learning_rate(self, rate: float) -> None:
         """See Learner.set_learning_rate."""
         for optimiser in self.optimisers.values():
-            optimiser.param_groups[0]["lr"] = rate
+            set_rate(optimiser, rate)
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """See Learner.load_weights."""
