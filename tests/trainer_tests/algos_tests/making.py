@@ -3,6 +3,7 @@
 import torch
 from headway.envs.protocol import EpisodeEnds, Step, Transition
 from headway.networks import ActorTwinCritics, QNetwork
+from headway.parallel import Group
 from headway.replay import Batch
 from headway_api.algo_spec import Algo
 from torch import nn
@@ -45,6 +46,33 @@ def linear_twins(actor, first, second, size=1):
     """A policy and critics of weights alone: a critic's first `size` rows are those of the action's entries."""
     critics = (Table([[w] for w in first]), Table([[w] for w in second]))
     return ActorTwinCritics(Table(actor), critics, size)
+
+
+class Parabola(nn.Module):
+    """A critic's body of an action of one entry, before one feature that is 1: a parabola in it, three numbers."""
+
+    memory_size = 0
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3, 1, bias=False)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, inputs, memory):
+        return self.head(torch.cat((inputs[:, :1].square(), inputs), 1)), memory
+
+
+def bandit(learner, spec, outputs, best, steps):
+    """Learn from one state and one step, whose reward is -(action - best)^2; totals are of the last 100 steps."""
+    actor = ActorTwinCritics(Table([[0.0] * outputs]), (Parabola(), Parabola()), 1)
+    made = learner(spec, actor, torch.tensor([0]), seed=0, group=Group(), threads=1)
+    action = torch.linspace(-1, 1, 32)
+    rows = batch([[1.0]] * 32, action[:, None].tolist(), (-((action - best) ** 2)).tolist(), [0.0] * 32, [[1.0]] * 32)
+    for step in range(steps):
+        if step == steps - 100:
+            made.totals.zero_()
+        made.learn(rows, step)
+    return made
 
 
 def batch(features, action, reward, discount, following, weight=None):

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from headway.algos.dqn import DQNLearner
@@ -87,9 +89,9 @@ def test_the_best_choice_is_made_but_for_a_share_in_which_all_are_as_likely():
 
 def test_noise_next_to_the_share_still_names_a_choice():
     learner = make()
-    just_below = torch.tensor([0.3 * (1 - 1e-16), 1 - 2**-33], dtype=torch.float64)
+    just_below = torch.tensor([math.nextafter(0.3, 0.0), math.nextafter(1.0, 0.0)], dtype=torch.float64)
     features = torch.tensor([A, A])
-    for share in (0.3, 1.0, 1e-300):
+    for share in (0.3, 1.0, 0.0):
         assert learner.explore(features, just_below, share).max() <= 2
     assert learner.random(just_below).max() <= 2
 
