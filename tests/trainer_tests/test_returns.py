@@ -1,6 +1,8 @@
 import pytest
 import torch
-from headway.returns import gae
+from headway.returns import gae, q_lambda
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 NO = torch.zeros(3, 1, dtype=torch.bool)
 
@@ -54,3 +56,54 @@ def test_the_infinite_horizon_value_is_one_over_one_minus_gamma_only_if_time_lim
     limit, none = flags(0, 0, 0, 1), torch.zeros(4, 1, dtype=torch.bool)
     assert fixed_point(terminated=none, truncated=limit) == pytest.approx(1 / (1 - 0.9))
     assert fixed_point(terminated=limit, truncated=none) < 5.0  # what merging the two would teach
+
+
+def test_q_lambda_without_ends_hand_worked():
+    # gamma 0.5, lambda 0.5. G2 = 4 + 0.5*8 = 8,  G1 = 2 + 0.5*(0.5*8 + 0.5*4) = 5,  G0 = 1 + 0.5*(0.5*5 + 0.5*2) = 2.75
+    found = q_lambda(column(1, 2, 4), column(2, 4, 8), NO, NO, 0.5, 0.5)
+    assert found.squeeze().tolist() == [2.75, 5.0, 8.0]
+
+
+def test_q_lambda_asks_nothing_after_a_termination_and_all_of_it_after_a_truncation():
+    terminated = q_lambda(column(1, 2, 4), column(2, 6, 8), flags(0, 1, 0), NO, 0.5, 0.5)
+    assert terminated.squeeze().tolist() == [2.0, 2.0, 8.0]  # G0 = 1 + 0.5*(0.5*2 + 0.5*2)
+    truncated = q_lambda(column(1, 2, 4), column(2, 6, 8), NO, flags(0, 1, 0), 0.5, 0.5)
+    assert truncated.squeeze().tolist() == [2.75, 5.0, 8.0]  # G1 = 2 + 0.5*6
+
+
+def slow_q_lambda(reward, best, terminated, truncated, gamma, lam):
+    """As a sum over the n-step returns of each step, weighted by (1 - lambda) lambda^(n - 1), the longest by the rest.
+
+    An n-step return adds n rewards and, if it has not terminated, gamma^n max Q of where it then is.
+    """
+    found = []
+    for t in range(len(reward)):
+        total, discount, returns = 0.0, 1.0, []
+        for k in range(t, len(reward)):
+            total += discount * reward[k]
+            discount *= gamma
+            returns.append(total + (0.0 if terminated[k] else discount * best[k]))
+            if terminated[k] or truncated[k]:
+                break
+        weights = [(1 - lam) * lam**n for n in range(len(returns) - 1)]
+        weights.append(1 - sum(weights))
+        found.append(sum(w * r for w, r in zip(weights, returns, strict=True)))
+    return found
+
+
+numbers, ends = st.floats(-10, 10), st.sampled_from([(False, False)] * 4 + [(True, False), (False, True)])
+
+
+@settings(deadline=None)  # the first call warms torch up
+@given(st.lists(st.tuples(numbers, numbers, ends), min_size=1, max_size=12), st.floats(0, 1), st.floats(0, 1))
+def test_q_lambda_is_the_weighted_sum_of_n_step_returns(steps, gamma, lam):
+    reward, best, over = zip(*steps, strict=True)
+    terminated, truncated = zip(*over, strict=True)
+    found = q_lambda(column(*reward), column(*best), flags(*terminated), flags(*truncated), gamma, lam)
+    assert found[:, 0].tolist() == pytest.approx(slow_q_lambda(reward, best, terminated, truncated, gamma, lam))
+
+
+def test_q_lambda_keeps_environments_apart():
+    steps = [column(1, 2, 4), column(2, 4, 8)]
+    both = q_lambda(*(torch.cat((one, one * 0), 1) for one in steps), *[NO.expand(3, 2)] * 2, 0.5, 0.5)
+    assert both.T.tolist() == [[2.75, 5.0, 8.0], [0, 0, 0]]

@@ -96,12 +96,13 @@ def transition(features, action, reward, terminated, truncated, following, final
 class Chain:
     """States 0 to S - 1 in a row: choice 1 goes on, choice 0 goes back. Going on from the last ends it and earns 1.
 
-    The clock ends an episode after `limit` steps, which says nothing about what a state is worth.
+    The clock ends an episode after `limit` steps, which says nothing about what a state is worth. Episodes begin in all
+    states in turn.
     """
 
     def __init__(self, num_envs, states, limit):
         self.states, self.limit = states, limit
-        self.state = torch.arange(num_envs) % states
+        self.state = self.begin = torch.arange(num_envs) % states
         self.age = torch.arange(num_envs) % limit
 
     def features(self):
@@ -115,7 +116,8 @@ class Chain:
         to = to.clamp_max(self.states - 1)
         final = torch.eye(self.states)[to]
         ended = terminated | truncated
-        self.state, self.age = torch.where(ended, 0, to), torch.where(ended, 0, self.age)
+        self.begin = torch.where(ended, (self.begin + 1) % self.states, self.begin)
+        self.state, self.age = torch.where(ended, self.begin, to), torch.where(ended, 0, self.age)
         return transition(before, action, terminated.float(), terminated, truncated, self.features(), final)
 
 
