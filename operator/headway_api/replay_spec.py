@@ -46,7 +46,7 @@ class Replay(Contract):
     capacity: RuleInt = described(
         1_000_000, "Transitions that are kept, over all ranks; the checkpoint holds them.", ge=1, le=100_000_000
     )
-    n_steps: Int = described(
+    n_steps: RuleInt = described(
         1,
         "Rewards that are summed before the value of what follows is asked; fewer where an episode ends.",
         ge=1,
