@@ -22,13 +22,18 @@ keywords = st.dictionaries(st.from_regex(r"[a-z_]{1,12}", fullmatch=True), json_
 @cache
 def documents(model: type[Contract]) -> st.SearchStrategy[Any]:
     """Documents of a model: any of its optional fields, all required ones, one of a choice; its rules hold."""
-    schema = model.model_json_schema(by_alias=True)
-    fields = {name: _values(node) for name, node in schema.get("properties", {}).items()}
+    schema, fields = model.model_json_schema(by_alias=True), values_of(model)
     if issubclass(model, OneOf):
         return st.one_of([st.fixed_dictionaries({name: values}) for name, values in fields.items()])
     required = {name: fields.pop(name) for name in schema.get("required", ())}
     drawn = st.fixed_dictionaries(required, optional=fields)
     return drawn.filter(lambda document: _is_valid(model, document)) if model.rules else drawn
+
+
+def values_of(model: type[Contract]) -> dict[str, st.SearchStrategy[Any]]:
+    """Values of each field of a model, by its name on the wire."""
+    properties = model.model_json_schema(by_alias=True).get("properties", {})
+    return {name: _values(node) for name, node in properties.items()}
 
 
 def _is_valid(model: type[Contract], document: Any) -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from documents import documents, keywords
+from documents import documents, keywords, values_of
 from headway_api.algo_spec import Cnn1d, Dagger, Gru, Mlp, Ppo
 from headway_api.base import Contract
 from headway_api.curriculum_spec import Gate, Learnability
 from headway_api.gym_spec import GymEnv
 from headway_api.hpo_study import METRICS
-from headway_api.nav_spec import Levels, NavEnv
+from headway_api.nav_spec import Discrete, Levels, NavEnv
+from headway_api.offpolicy_spec import Dqn, Exploration, Pqn, Sac, Td3
+from headway_api.replay_spec import Replay
 from headway_api.train_spec import Evaluation
 from hypothesis import strategies as st
 
@@ -49,11 +51,12 @@ def _some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Document]:
 
 
 @st.composite
-def _curricula(draw: st.DrawFn, *, nav: bool) -> Document:
-    """Draw stages and a schedule that fits them."""
+def _curricula(draw: st.DrawFn, *, nav: bool, explores: bool) -> Document:
+    """Draw stages and a schedule that fits them. `explores`: the algorithm has an exploration that a stage may set."""
     stage_names = draw(st.lists(_name, min_size=1, max_size=5, unique=True))
     own = ("levels", documents(Levels)) if nav else ("kwargs", keywords)
-    stages = [{"name": name, own[0]: draw(own[1]), **draw(_some(gate=documents(Gate)))} for name in stage_names]
+    more = {"gate": documents(Gate)} | ({"exploration": documents(Exploration)} if explores else {})
+    stages = [{"name": name, own[0]: draw(own[1]), **draw(_some(**more))} for name in stage_names]
     schedule: st.SearchStrategy[Document] = st.one_of(
         st.just({"gates": {}}),
         _steps(len(stages)).map(lambda starts: {"steps": {"starts": starts}}),
@@ -83,21 +86,42 @@ def _steps(stages: int) -> st.SearchStrategy[list[int]]:
     return later.map(lambda starts: [0, *sorted(starts)])
 
 
+OFF_POLICY: dict[str, type[Contract]] = {"dqn": Dqn, "sac": Sac, "td3": Td3}
+DISCRETE = ("dqn", "pqn")  # they choose among commands
+EXPLORING = ("dqn", "pqn", "td3")  # a stage may say how much
+
+
 @st.composite
 def _learners(draw: st.DrawFn, ranks: int) -> Document:
     """Draw an algorithm and a network that suit one another, and how many environments."""
     envs, minibatch, batches = (draw(st.integers(1, 8)) * ranks for _ in range(3))
-    kind = draw(st.sampled_from(["ppo", "ppo", "gru", "dagger"]))
+    kind = draw(st.sampled_from(["ppo", "ppo", "gru", "dagger", "pqn", *OFF_POLICY]))
+    whole = {"rolloutSteps": minibatch * batches, "minibatchSize": minibatch}  # numEnvs * rolloutSteps is a multiple
     if kind == "dagger":
         algo = {"dagger": draw(documents(Dagger)) | {"minibatchSize": minibatch}}
+    elif kind in OFF_POLICY:
+        algo = {kind: draw(_replaying(OFF_POLICY[kind], envs, minibatch))}
+    elif kind == "pqn":
+        algo = {"pqn": draw(documents(Pqn)) | whole}
     elif kind == "gru":  # minibatches are whole environments
         rollout = draw(st.integers(1, 64))
         algo = {"ppo": draw(documents(Ppo)) | {"rolloutSteps": rollout, "minibatchSize": envs * rollout}}
-    else:  # numEnvs * rolloutSteps is a multiple of the minibatch
-        algo = {"ppo": draw(documents(Ppo)) | {"rolloutSteps": minibatch * batches, "minibatchSize": minibatch}}
+    else:
+        algo = {"ppo": draw(documents(Ppo)) | whole}
     others = st.one_of(_some_network(mlp=Mlp), _some_network(cnn1d=Cnn1d))
     network = draw(_some_network(gru=Gru) if kind == "gru" else others)
     return {"numEnvs": envs, "algo": algo, "network": network}
+
+
+@st.composite
+def _replaying(draw: st.DrawFn, model: type[Contract], envs: int, batch: int) -> Document:
+    """Draw an algorithm with a replay that holds a batch, and each environment's steps."""
+    replay = draw(documents(Replay))
+    least = max(batch, envs * (replay.get("nSteps", 1) + 1))
+    if "capacity" in replay:
+        replay["capacity"] = max(replay["capacity"], least)
+    fields = {name: values for name, values in values_of(model).items() if name not in ("batchSize", "replay")}
+    return draw(_some(**fields)) | {"batchSize": batch} | draw(st.sampled_from([{}, {"replay": replay}]))
 
 
 def _some_network(**kind: type[Contract]) -> st.SearchStrategy[Document]:
@@ -124,11 +148,13 @@ def valid_runs(draw: st.DrawFn) -> Document:
     gpus = draw(st.integers(0, 4))
     ranks = nodes * (max(1, gpus) if processes == "auto" else int(processes))
     nav = draw(st.booleans())
+    learner = draw(_learners(ranks))
+    (algo,) = learner["algo"]
     train = {
         "totalSteps": draw(st.integers(1, 10**12) | st.just(4096.0)),
         "env": {"nav": draw(documents(NavEnv))} if nav else {"gym": draw(documents(GymEnv))},
-        **draw(_learners(ranks)),
-        "curriculum": draw(_curricula(nav=nav)),
+        **learner,
+        "curriculum": draw(_curricula(nav=nav, explores=algo in EXPLORING)),
         **draw(
             _some(
                 seed=st.integers(0, 2**31 - 1),
@@ -142,6 +168,10 @@ def valid_runs(draw: st.DrawFn) -> Document:
     }
     if nav and "gru" in train["network"]:
         train["env"]["nav"].pop("others", None)  # a network with memory drives no other robots
+    if nav and algo in DISCRETE:
+        train["env"]["nav"]["actions"] = {"discrete": draw(documents(Discrete))}
+    elif nav and algo in OFF_POLICY:  # the others of them take numbers, as env.nav does without being told
+        train["env"]["nav"].pop("actions", None)
     spec = {
         "nodes": nodes,
         "processesPerNode": processes,

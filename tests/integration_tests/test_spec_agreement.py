@@ -16,7 +16,7 @@ from headway_api.training_run import TrainingRun
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from kubernetes import client
-from specs import bent_runs, bent_studies, small_run, small_study, valid_runs, valid_studies
+from specs import DISCRETE, EXPLORING, bent_runs, bent_studies, small_run, small_study, valid_runs, valid_studies
 
 pytestmark = pytest.mark.integration
 HOME = "/apis/headway.dev/v1alpha1/namespaces/default"
@@ -205,6 +205,86 @@ PPO = {"ppo": {"rolloutSteps": 16, "minibatchSize": 64}}
 )
 def test_trainings_are_taken_or_refused_by_both(api: client.ApiClient, train: dict, taken: bool) -> None:
     assert assert_agreement(api, small_run(**train)) is taken
+
+
+def learning(kind: str, explores: bool = False, num_envs: int = 16, **own: object) -> dict:
+    """Train by an algorithm where actions suit it; `explores`: in a stage's own way."""
+    actions = {"discrete": {}} if kind in DISCRETE else {"continuous": {}}
+    stage = {"name": "a", "levels": {"world": {"empty": {}}}} | ({"exploration": {}} if explores else {})
+    env, curriculum = {"nav": {"actions": actions}}, {"stages": [stage]}
+    return {"numEnvs": num_envs, "env": env, "algo": {kind: own}, "curriculum": curriculum}
+
+
+def both_take_or_refuse(cases: list) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("train", "taken"), cases, ids=lambda case: str(case)[:100])
+
+
+@both_take_or_refuse(
+    [
+        *[(learning(kind), True) for kind in ("dqn", "sac", "td3")],
+        (learning("pqn", rolloutSteps=16, minibatchSize=64), True),
+        (learning("pqn"), False),  # 16 * 32 steps do not fill the 2048 of a minibatch
+        (learning("pqn", rolloutSteps=16, minibatchSize=60), False),
+        *[(learning(kind, batchSize=64, replay={"capacity": 64}), True) for kind in ("dqn", "sac", "td3")],
+        *[(learning(kind, batchSize=64, replay={"capacity": 63}), False) for kind in ("dqn", "sac", "td3")],
+        (learning("dqn", replay={"capacity": 127}), False),  # below the batch's default
+        (learning("sac", replay={"capacity": 255}), False),
+        (learning("sac", batchSize=1000001), False),  # above the capacity's default
+        *[
+            (learning(kind, batchSize=8, replay={"capacity": room, "nSteps": 3}), room == 64)
+            for kind in ("dqn", "sac", "td3")
+            for room in (63, 64)  # 16 environments, 3 steps and one more
+        ],
+        (learning("td3", batchSize=8, replay={"capacity": 31}), False),
+        (learning("td3", num_envs=65536, batchSize=8, replay={"nSteps": 16}), False),
+        (learning("dqn", replay={"nSteps": 0}), False),
+        (learning("dqn", replay={"nSteps": 3.0}), False),  # CEL takes no 3.0 for a whole number
+        (learning("dqn", replay={"capacity": 1e6}), False),
+        (learning("dqn", replay={"prioritized": {"alpha": 0, "beta": 1, "epsilon": 1}}), True),
+        (learning("dqn", replay={"prioritized": {"alpha": 1.5}}), False),
+        (learning("dqn", replay={"prioritized": {"epsilon": 0}}), False),
+        (learning("sac", replay={"hindsight": {"strategy": "final", "goals": 8.0}, "storage": "disk"}), True),
+        (learning("sac", replay={"hindsight": {"strategy": "past"}}), False),
+        (learning("sac", replay={"storage": "tape"}), False),
+        *[(learning(kind, replay={}), False) for kind in ("ppo", "pqn", "dagger")],
+        (learning("dqn", target={"hard": {"everySteps": 1}}), True),
+        (learning("dqn", target={"polyak": {"tau": 1}}), True),
+        (learning("dqn", target={"polyak": {"tau": 0}}), False),
+        (learning("dqn", target={"polyak": {}, "hard": {}}), False),
+        (learning("dqn", target={}), False),
+        (learning("sac", targetEntropy=-2, autoTemperature=False, temperature=0.1), True),
+        (learning("sac", targetEntropy=None), True),
+        (learning("sac", temperature=0), False),
+        (learning("sac", exploration={}), False),
+        (learning("td3", exploration={"start": 2}), False),
+        (learning("td3", targetNoise=0, targetNoiseClip=0, policyDelay=1), True),
+        ({"algo": {"dqn": {}, "sac": {}}}, False),
+    ]
+)
+def test_algorithms_are_taken_or_refused_by_both(api: client.ApiClient, train: dict, taken: bool) -> None:
+    assert assert_agreement(api, small_run(**train)) is taken
+
+
+WHOLE = {"rolloutSteps": 16, "minibatchSize": 64}
+ALGORITHMS = {"ppo": WHOLE, "pqn": WHOLE, "dagger": {"minibatchSize": 64}, "dqn": {}, "sac": {}, "td3": {}}
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_what_suits_an_algorithm_is_the_same_for_both(api: client.ApiClient, kind: str) -> None:
+    def taken(**changes: object) -> bool:
+        return assert_agreement(api, small_run(**learning(kind, **ALGORITHMS[kind]) | changes))
+
+    assert taken()
+    for actions, wanted in (
+        ({}, kind not in DISCRETE),  # numbers, by default
+        ({"actions": {"continuous": {}}}, kind not in DISCRETE),
+        ({"actions": {"discrete": {}}}, kind not in ("sac", "td3")),
+    ):
+        assert taken(env={"nav": actions}) is wanted, actions
+    stages = learning(kind, explores=True)["curriculum"]
+    assert taken(curriculum=stages) is (kind in EXPLORING)
+    assert taken(network={"gru": {}}) is (kind == "ppo")
+    assert taken(**gym())  # whose actions only the trainer can see
 
 
 def space(**domain: object) -> dict:
