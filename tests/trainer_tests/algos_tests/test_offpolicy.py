@@ -266,3 +266,9 @@ def test_hindsight_without_goals_is_refused_with_field_value_and_fix(kind, env, 
     message = rf"^train\.algo\.{kind}\.replay\.hindsight: \{{.*future.*\}}: this environment has no goals .*leave hind"
     with pytest.raises(SpecError, match=message):
         built(kind, env, tmp_path, replay={"hindsight": {}})
+
+
+def test_more_than_can_be_prioritised_is_refused_with_field_value_and_fix(tmp_path):
+    message = r"^train\.algo\.sac\.replay\.capacity: 20000000: 20000000 .* at most 16777216: lower it, use more ranks"
+    with pytest.raises(SpecError, match=message):
+        built("sac", LineEnv, tmp_path, replay={"capacity": 20_000_000, "prioritized": {}})

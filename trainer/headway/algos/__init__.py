@@ -109,10 +109,14 @@ def _off_policy(learner: Callable[[Parts], Learner], parts: Parts) -> Algorithm:
     spec, (kind, own) = parts.spec, parts.spec.algo.chosen()
     if own.batch_size // parts.group.world_size < MANY_ROWS and parts.env_index.device.type == "cpu":
         torch.set_num_threads(1)
-    replay = Replay(
-        own.replay, _source(parts, kind), parts.env_index, spec.num_envs, own.batch_size // parts.group.world_size,
-        own.gamma, spec.seed, parts.scratch,
-    )  # fmt: skip
+    try:
+        replay = Replay(
+            own.replay, _source(parts, kind), parts.env_index, spec.num_envs, own.batch_size // parts.group.world_size,
+            own.gamma, spec.seed, parts.scratch,
+        )  # fmt: skip
+    except ValueError as error:  # too many to be prioritised
+        fix = f"{error}: lower it, use more ranks, or leave prioritized out"
+        raise SpecError(f"train.algo.{kind}.replay.capacity", own.replay.capacity, fix) from None
     stages = [stage.exploration for stage in spec.curriculum.stages]
     return OffPolicyAlgorithm(
         own, learner(parts), replay, spec.num_envs, spec.total_steps, parts.group,
