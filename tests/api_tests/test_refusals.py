@@ -57,7 +57,14 @@ def test_a_line_shows_the_path_and_the_value_as_it_was_given(train, line):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [("a", "'a'"), (1.5, "1.5"), (float("nan"), "nan"), (None, "None"), ("b" * 70, "'" + "b" * 56 + "...")],
+    [
+        ("a", "'a'"),
+        (1.5, "1.5"),
+        (float("nan"), "nan"),
+        (None, "None"),
+        ("b" * 58, f"'{'b' * 58}'"),
+        ("b" * 59, f"'{'b' * 56}..."),
+    ],
 )
 def test_long_values_are_cut(value, shown):
     assert short(value) == shown and len(short(value)) <= 60

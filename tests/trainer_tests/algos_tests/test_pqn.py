@@ -79,8 +79,9 @@ def test_the_best_choice_is_made_but_for_a_share_in_which_all_are_as_likely():
     pqn = make(num_envs=30_000, exploration={"start": 0.3, "end": 0.3})
     counts = pqn.act(state(0).expand(30_000, 2), 0).bincount(minlength=3) / 30_000
     assert counts.tolist() == pytest.approx([0.1, 0.8, 0.1], abs=0.01)
-    pqn = make(num_envs=100, exploration={"start": 0.0, "end": 0.0})
-    assert pqn.act(state(0).expand(100, 2), 0).unique().tolist() == [1]
+    pqn = make(num_envs=100, exploration={"start": 1.0, "end": 0.0, "steps": 1000})
+    assert pqn.act(state(0).expand(100, 2), 0).unique().tolist() == [0, 1, 2]
+    assert pqn.act(state(0).expand(100, 2), 10).unique().tolist() == [1]  # ten steps of a hundred environments
 
 
 def test_noise_is_new_in_each_rollout_and_depends_on_no_rank():
