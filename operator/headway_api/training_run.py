@@ -20,6 +20,28 @@ _WORLD_SIZE = (
 )
 
 
+_MINIBATCH, _BATCH = ("minibatchSize", "minibatch_size"), ("batchSize", "batch_size")
+_BATCHES = {
+    "ppo": _MINIBATCH, "dagger": _MINIBATCH, "pqn": _MINIBATCH, "dqn": _BATCH, "sac": _BATCH, "td3": _BATCH
+}  # fmt: skip
+
+
+def _divides_among_ranks(algo: str, wire: str, name: str) -> Rule:
+    """Each rank has its share of what a gradient step learns from."""
+
+    def holds(m: Any) -> bool:
+        chosen = getattr(m.train.algo, algo)
+        return chosen is None or getattr(chosen, name) % m.world_size == 0
+
+    field = f"train.algo.{algo}.{wire}"
+    return Rule(
+        cel=f"!has(self.train.algo.{algo}) || self.{field} % ({_WORLD_SIZE}) == 0",
+        holds=holds,
+        message=f"{field} must be a multiple of the number of ranks (nodes * processesPerNode)",
+        field=field,
+    )
+
+
 def _processes(value: object) -> object:
     if value != "auto" and (isinstance(value, bool) or not isinstance(value, int)):
         raise PydanticCustomError("processes", "Input should be auto or a whole number from 1 to 64")
@@ -141,12 +163,7 @@ class TrainingRunSpec(Contract):
             message="train.numEnvs must be a multiple of the number of ranks (nodes * processesPerNode)",
             field="train.numEnvs",
         ),
-        Rule(
-            cel=f"!has(self.train.algo.ppo) || self.train.algo.ppo.minibatchSize % ({_WORLD_SIZE}) == 0",
-            holds=lambda m: m.train.algo.ppo is None or m.train.algo.ppo.minibatch_size % m.world_size == 0,
-            message="train.algo.ppo.minibatchSize must be a multiple of the number of ranks (nodes * processesPerNode)",
-            field="train.algo.ppo.minibatchSize",
-        ),
+        *(_divides_among_ranks(algo, *names) for algo, names in _BATCHES.items()),
         Rule(
             cel="!(self.gpuResource in self.podTemplate.resources.limits) && "
             "!(self.gpuResource in self.podTemplate.resources.requests)",

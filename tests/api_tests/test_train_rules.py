@@ -78,7 +78,7 @@ def test_every_algorithm_works_with_its_defaults_and_with_foreign_environments(k
         ],
         *[
             (
-                train(kind, curriculum={"stages": [NAV_STAGE | {"exploration": {}}]}),
+                train(kind, curriculum={"stages": [NAV_STAGE, NAV_STAGE | {"name": "b", "exploration": {}}]}),
                 "spec.train: only algo.dqn, pqn and td3 have an exploration that a stage can set: take "
                 "stages[].exploration out (found [{'name': 'a', ",
             )
@@ -95,6 +95,17 @@ def test_what_cannot_work_together_is_refused_with_field_value_and_fix(document,
 @pytest.mark.parametrize("kind", OFF_POLICY)
 def test_a_replay_that_just_holds_what_is_asked_is_taken(kind):
     assert validate(train(kind, {"batchSize": 64, "replay": {"capacity": 64, "nSteps": 3}}))
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_what_a_gradient_step_learns_from_divides_among_the_ranks(kind):
+    field = "batchSize" if kind in OFF_POLICY else "minibatchSize"
+    document = train(kind, ALGORITHMS[kind] | {field: 32})
+    document["spec"] |= {"processesPerNode": 16}
+    assert validate(document)
+    document["spec"]["train"]["algo"][kind][field] = 8
+    wanted = f"train.algo.{kind}.{field} must be a multiple of the number of ranks (nodes * processesPerNode)"
+    assert refusal(document) == f"spec: {wanted} (found 8)"
 
 
 @pytest.mark.parametrize("kind", EXPLORING)

@@ -285,6 +285,10 @@ def test_what_suits_an_algorithm_is_the_same_for_both(api: client.ApiClient, kin
     assert taken(curriculum=stages) is (kind in EXPLORING)
     assert taken(network={"gru": {}}) is (kind == "ppo")
     assert taken(**gym())  # whose actions only the trainer can see
+    for ranks, wanted in ((16, True), (8, True), (3, False)):
+        document = small_run(**learning(kind, num_envs=48, **ALGORITHMS[kind]))
+        document["spec"] |= {"processesPerNode": ranks}
+        assert assert_agreement(api, document) is wanted, ranks
 
 
 def space(**domain: object) -> dict:
