@@ -12,7 +12,7 @@ from headway_api.curriculum_spec import Gate, Learnability
 from headway_api.gym_spec import GymEnv
 from headway_api.hpo_study import METRICS
 from headway_api.nav_spec import Discrete, Levels, NavEnv
-from headway_api.offpolicy_spec import Dqn, Exploration, Pqn, Sac, Td3
+from headway_api.offpolicy_spec import LEARNING_STARTS, Dqn, Exploration, Pqn, Sac, Td3
 from headway_api.replay_spec import Replay
 from headway_api.train_spec import Evaluation
 from hypothesis import strategies as st
@@ -150,8 +150,12 @@ def valid_runs(draw: st.DrawFn) -> Document:
     nav = draw(st.booleans())
     learner = draw(_learners(ranks))
     (algo,) = learner["algo"]
+    steps = draw(st.integers(1, 10**12))
+    if algo in OFF_POLICY:  # something is learned
+        begins = learner["algo"][algo].get("learningStarts", LEARNING_STARTS)
+        learner["algo"][algo]["learningStarts"] = min(begins, steps - 1)
     train = {
-        "totalSteps": draw(st.integers(1, 10**12) | st.just(4096.0)),
+        "totalSteps": steps,
         "env": {"nav": draw(documents(NavEnv))} if nav else {"gym": draw(documents(GymEnv))},
         **learner,
         "curriculum": draw(_curricula(nav=nav, explores=algo in EXPLORING)),
@@ -177,7 +181,7 @@ def valid_runs(draw: st.DrawFn) -> Document:
         "processesPerNode": processes,
         "gpusPerNode": gpus,
         "train": train,
-        "checkpoint": {"volume": {"claimName": "ckpt"}, "everySeconds": draw(st.integers(1, 86400))},
+        "checkpoint": {"volume": {"claimName": "ckpt"}, "everySeconds": draw(st.integers(1, 86400) | st.just(60.0))},
         **draw(
             _some(
                 suspend=st.booleans(),

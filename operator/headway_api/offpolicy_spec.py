@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 
 from headway_api.base import Contract, Float, Int, OneOf, RuleInt, described
 from headway_api.replay_spec import Replay, batch_rule
+
+LEARNING_STARTS: Final = 1_000
 
 
 class Exploration(Contract):
@@ -23,9 +27,10 @@ class OffPolicy(Contract):
     anneal_learning_rate: bool = described(False, "Lower the step size linearly to zero over totalSteps.")
     batch_size: RuleInt = described(256, "Transitions in one gradient step, over all ranks.", ge=1, le=4194304)
     gamma: Float = described(0.99, "Discount per step.", gt=0.0, le=1.0)
-    learning_starts: Int = described(
-        10_000, "Environment steps of random actions before the first gradient step, over all ranks.", ge=0, le=10**12
-    )
+    learning_starts: RuleInt = described(
+        LEARNING_STARTS, "Environment steps of random actions before the first gradient step, over all ranks.",
+        ge=0, le=10**12,
+    )  # fmt: skip
     train_every: Int = described(1, "Steps of each environment between two trainings.", ge=1, le=16384)
     gradient_steps: Int = described(1, "Gradient steps of each training.", ge=1, le=16384)
     update_steps: Int = described(
@@ -63,9 +68,6 @@ class Dqn(OffPolicy):
     """Q-learning with a deep network (Mnih et al. 2015), for discrete actions: one of n commands, as in env.nav."""
 
     batch_size: RuleInt = described(128, "Transitions in one gradient step, over all ranks.", ge=1, le=4194304)
-    learning_starts: Int = described(
-        1_000, "Environment steps before the first gradient step, over all ranks.", ge=0, le=10**12
-    )
     double: bool = described(
         True, "Let the online network choose the action whose value the target network tells (arXiv 1509.06461)."
     )

@@ -79,7 +79,7 @@ RAY_RULES = (
         + ", ".join(f"'{path}'" for path in sorted(STEERING))
         + "] && !has(p.when))",
         lambda m: population(m) is None or all(p.path in STEERING and p.when is None for p in m.parameters),
-        "rayTune.scheduler.pbt and pb2 change values while a run learns: only the rates and weights of train.algo.ppo "
+        "rayTune.scheduler.pbt and pb2 change values while a run learns: only the rates and weights of train.algo "
         "and train.env.nav.reward can be, and without when",
         "parameters",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from headway_api.base import Rule
+from headway_api.offpolicy_spec import LEARNING_STARTS
 
 REPLAYING: Final = ("dqn", "sac", "td3")  # algorithms with a replay
 DISCRETE: Final = ("dqn", "pqn")  # algorithms of discrete actions
@@ -34,7 +35,7 @@ def _divides(algo: str) -> Rule:
         f"(self.numEnvs * self.algo.{algo}.rolloutSteps) % self.algo.{algo}.minibatchSize == 0",
         holds=holds,
         message=f"algo.{algo}.minibatchSize must divide numEnvs * rolloutSteps: choose a divisor",
-        field="algo",
+        field=f"algo.{algo}.minibatchSize",
     )
 
 
@@ -50,7 +51,23 @@ def _room(algo: str) -> Rule:
         f"self.algo.{algo}.replay.capacity >= self.numEnvs * (self.algo.{algo}.replay.nSteps + 1)",
         holds=holds,
         message=f"algo.{algo}.replay.capacity must hold nSteps + 1 steps of each of numEnvs environments: raise it",
-        field="algo",
+        field=f"algo.{algo}.replay.capacity",
+    )
+
+
+def _learns(algo: str) -> Rule:
+    """Something is learned."""
+
+    def holds(m: Any) -> bool:
+        chosen = getattr(m.algo, algo)
+        return chosen is None or chosen.learning_starts < m.total_steps
+
+    return Rule(
+        cel=f"!has(self.algo.{algo}) || self.algo.{algo}.learningStarts < self.totalSteps",
+        holds=holds,
+        message=f"algo.{algo}.learningStarts ({LEARNING_STARTS} unless given) must be below totalSteps, or nothing is "
+        "learned: lower it, or train longer",
+        field=f"algo.{algo}.learningStarts",
     )
 
 
@@ -58,6 +75,7 @@ RULES: Final = (
     _divides("ppo"),
     _divides("pqn"),
     *(_room(algo) for algo in REPLAYING),
+    *(_learns(algo) for algo in REPLAYING),
     Rule(
         cel="!has(self.algo.ppo) || !has(self.network.gru) || "
         "self.algo.ppo.minibatchSize % self.algo.ppo.rolloutSteps == 0",

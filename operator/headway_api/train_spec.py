@@ -51,7 +51,7 @@ class TrainSpec(Contract):
     """What to train. The same on a laptop and on a cluster."""
 
     seed: Int = described(0, "Seed of everything random. Same seed, same metrics.", ge=0, le=2**31 - 1)
-    total_steps: Int = Field(
+    total_steps: RuleInt = Field(
         ge=1,
         le=10**12,
         description="Environment steps over all ranks; training ends at the first update boundary at or after it.",

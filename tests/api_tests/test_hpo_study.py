@@ -127,7 +127,7 @@ def test_metrics_are_those_that_an_evaluation_writes() -> None:
         ({"engine": ray(searcher={"bayesOpt": {}}), "parameters": [even(step=0.1)]}, "bayesOpt knows floats only"),
         ({"engine": population("pbt", searcher={"optuna": {}})}, "choose searcher.random"),
         ({"engine": population("pbt"), "budget": {"trials": 1}}, "want a population: give budget.trials"),
-        ({"engine": population("pb2"), "parameters": [CHOICE]}, "only the rates and weights of train.algo.ppo"),
+        ({"engine": population("pb2"), "parameters": [CHOICE]}, "only the rates and weights of train.algo and"),
         ({"engine": population("pb2"), "parameters": [LEARNING_RATE]}, "pb2 knows floats only, without log and step"),
         ({"engine": population("pbt")}, "stopAfterLastGate: found true"),
         ({"engine": ray(address="ray://host:10001")}, "spec.engine.rayTune.address: found 'ray://host:10001'"),

@@ -1,5 +1,7 @@
 """Settings of a training that cannot work together, and what is said of them."""
 
+import re
+
 import pytest
 from headway_api.load import SpecError, validate
 from headway_api.train_rules import RULES
@@ -46,7 +48,15 @@ def test_every_algorithm_works_with_its_defaults_and_with_foreign_environments(k
             (
                 train(kind, {"batchSize": 8, "replay": {"capacity": 63, "nSteps": 3}}),
                 f"spec.train: algo.{kind}.replay.capacity must hold nSteps + 1 steps of each of numEnvs environments: "
-                f"raise it (found {{'{kind}': {{'batchSize': 8, ",
+                "raise it (found 63)",
+            )
+            for kind in OFF_POLICY
+        ],
+        *[
+            (
+                train(kind, {"learningStarts": 4096}, totalSteps=4096),
+                f"spec.train: algo.{kind}.learningStarts (1000 unless given) must be below totalSteps, or nothing is "
+                "learned: lower it, or train longer (found 4096)",
             )
             for kind in OFF_POLICY
         ],
@@ -117,6 +127,7 @@ def test_one_stage_of_many_may_explore_in_its_own_way(kind):
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.message[:40])
 def test_a_rule_points_at_a_field_that_there_is(rule):
-    node = validate(train("ppo")).spec.train.to_wire()
+    of_algorithm = re.match(r"algo\.(\w+)", rule.field)
+    node = validate(train(of_algorithm[1] if of_algorithm else "ppo")).spec.train.to_wire()
     for name in rule.field.split("."):
         node = node[name]

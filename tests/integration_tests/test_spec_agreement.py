@@ -238,6 +238,8 @@ def both_take_or_refuse(cases: list) -> pytest.MarkDecorator:
         (learning("td3", batchSize=8, replay={"capacity": 31}), False),
         (learning("td3", num_envs=65536, batchSize=8, replay={"nSteps": 16}), False),
         (learning("dqn", replay={"nSteps": 0}), False),
+        (learning("td3", learningStarts=4096), False),  # totalSteps: nothing would be learned
+        (learning("td3", learningStarts=4095), True),
         (learning("dqn", replay={"nSteps": 3.0}), False),  # CEL takes no 3.0 for a whole number
         (learning("dqn", replay={"capacity": 1e6}), False),
         (learning("dqn", replay={"prioritized": {"alpha": 0, "beta": 1, "epsilon": 1}}), True),
