@@ -14,6 +14,7 @@ from headway_api.hpo_study import METRICS
 from headway_api.nav_spec import Discrete, Levels, NavEnv
 from headway_api.offpolicy_spec import LEARNING_STARTS, Dqn, Exploration, Pqn, Sac, Td3
 from headway_api.replay_spec import Replay
+from headway_api.self_play_spec import EVERY_STEPS, SelfPlay
 from headway_api.train_spec import Evaluation
 from hypothesis import strategies as st
 
@@ -39,6 +40,13 @@ def small_run(**train: Any) -> Document:
             }
         },
     }
+
+
+def playing_run(**train: Any) -> Document:
+    """Return a small valid document with self-play; `train` replaces fields of spec.train."""
+    robots = {"stages": [{"name": "a", "levels": {"world": {"empty": {}}, "robots": 1}}]}
+    play = {"selfPlay": {"pool": {}}, "totalSteps": 10**6, "env": {"nav": {"others": "self"}}, "curriculum": robots}
+    return small_run(**play | train)
 
 
 _name = st.from_regex(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
@@ -124,6 +132,17 @@ def _replaying(draw: st.DrawFn, model: type[Contract], envs: int, batch: int) ->
     return draw(_some(**fields)) | {"batchSize": batch} | draw(st.sampled_from([{}, {"replay": replay}]))
 
 
+@st.composite
+def _self_play(draw: st.DrawFn, steps: int) -> Document:
+    """Draw who drives the other robots in a run of so many steps; a pool gets its first policy within them."""
+    drawn = draw(documents(SelfPlay))
+    if "pool" in drawn and steps == 1:
+        return {"frozen": {"policy": "runs/a"}}
+    if "pool" in drawn:
+        drawn["pool"]["everySteps"] = min(drawn["pool"].get("everySteps", EVERY_STEPS), steps - 1)
+    return drawn
+
+
 def _some_network(**kind: type[Contract]) -> st.SearchStrategy[Document]:
     return st.fixed_dictionaries({name: documents(model) for name, model in kind.items()})
 
@@ -172,6 +191,10 @@ def valid_runs(draw: st.DrawFn) -> Document:
     }
     if nav and "gru" in train["network"]:
         train["env"]["nav"].pop("others", None)  # a network with memory drives no other robots
+    elif nav and draw(st.booleans()):
+        train["env"]["nav"]["others"] = "self"
+        train["curriculum"]["stages"][0]["levels"]["robots"] = draw(st.integers(1, 8))
+        train["selfPlay"] = draw(_self_play(steps))
     if nav and algo in DISCRETE:
         train["env"]["nav"]["actions"] = {"discrete": draw(documents(Discrete))}
     elif nav and algo in OFF_POLICY:  # the others of them take numbers, as env.nav does without being told

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from headway_api.base import Contract, Float, Int, OneOf, Rule, described
+from headway_api.base import Contract, Float, Int, OneOf, Rule, RuleInt, described
 
 
 class Disc(Contract):
@@ -302,7 +302,9 @@ class Levels(Contract):
     people_yield: Float = described(
         0.0, "Share of the people who see the robots and give way; of no effect on straight walkers.", ge=0.0, le=1.0
     )
-    robots: Int = described(0, "Other robots of the same kind in each world, each with a goal of its own.", ge=0, le=8)
+    robots: RuleInt = described(
+        0, "Other robots of the same kind in each world, each with a goal of its own.", ge=0, le=8
+    )
     route: Route | None = Field(None, description="A fixed start and goal; absent: drawn for each level.")
     min_goal_meters: Float = described(
         2.0, "Shortest straight distance from start to goal in metres.", ge=0.5, le=100.0
@@ -329,7 +331,7 @@ class NavEnv(Contract):
     reward: Reward = described(Reward(), "Terms of the reward.")
     randomization: Randomization = described(Randomization(), "How robot and sensors differ from the ideal.")
     others: Literal["goStraight", "self"] = described(
-        "goStraight", "Who drives the other robots: a simple rule, or the policy that is being trained."
+        "goStraight", "Who drives the other robots: a simple rule, or the policy that is being trained (see selfPlay)."
     )
     scan_stack: Int = described(
         3, "How many of the last scans the policy sees; more than one shows motion.", ge=1, le=8

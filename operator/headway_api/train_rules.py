@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from headway_api.base import Rule
 from headway_api.offpolicy_spec import LEARNING_STARTS
+from headway_api.self_play_spec import EVERY_STEPS
 
 REPLAYING: Final = ("dqn", "sac", "td3")  # algorithms with a replay
 DISCRETE: Final = ("dqn", "pqn")  # algorithms of discrete actions
@@ -117,6 +118,28 @@ RULES: Final = (
         holds=lambda m: m.env.nav is None or m.env.nav.others != "self" or m.network.gru is None,
         message="env.nav.others: self needs a network without memory: choose mlp or cnn1d, or others: goStraight",
         field="network",
+    ),
+    Rule(
+        cel="!has(self.selfPlay) || (has(self.env.nav) && self.env.nav.others == 'self')",
+        holds=lambda m: m.self_play is None or (m.env.nav is not None and m.env.nav.others == "self"),
+        message="selfPlay needs env.nav with others: self: set it, or leave selfPlay out",
+        field="selfPlay",
+    ),
+    Rule(
+        cel="!has(self.selfPlay) || self.curriculum.stages.exists(s, has(s.levels) && s.levels.robots > 0)",
+        holds=lambda m: (
+            m.self_play is None
+            or any(stage.levels is not None and stage.levels.robots > 0 for stage in m.curriculum.stages)
+        ),
+        message="selfPlay needs other robots to drive: set levels.robots of a stage, or leave selfPlay out",
+        field="selfPlay",
+    ),
+    Rule(
+        cel="!has(self.selfPlay) || !has(self.selfPlay.pool) || self.selfPlay.pool.everySteps < self.totalSteps",
+        holds=lambda m: m.self_play is None or m.self_play.pool is None or m.self_play.pool.every_steps < m.total_steps,
+        message=f"selfPlay.pool.everySteps ({EVERY_STEPS} unless given) must be below totalSteps, or no past policy "
+        "ever drives: lower it, or train longer",
+        field="selfPlay.pool.everySteps",
     ),
     Rule(
         cel="self.curriculum.stages.all(s, has(s.levels) == has(self.env.nav))",

@@ -15,6 +15,7 @@ from headway_api.base import Contract, Int, OneOf, RuleInt, described
 from headway_api.curriculum_spec import Curriculum
 from headway_api.gym_spec import GymEnv
 from headway_api.nav_spec import NavEnv
+from headway_api.self_play_spec import SelfPlay
 from headway_api.train_rules import RULES
 
 
@@ -66,6 +67,9 @@ class TrainSpec(Contract):
         "Where the network's weights begin: a step-* folder, a best.safetensors or an output folder of another run "
         "with the same network; absolute, or relative to the trainer's working directory. Empty: at random.",
         max_length=512,
+    )
+    self_play: SelfPlay | None = Field(
+        None, description="Past policies drive the other robots; absent: the present policy does, with others: self."
     )
     evaluation: Evaluation = described(Evaluation(), "Scoring on validation levels while training.")
     trackers: Trackers = described(Trackers(), "Where metrics go besides metrics.jsonl.")

@@ -5,7 +5,7 @@ import re
 import pytest
 from headway_api.load import SpecError, validate
 from headway_api.train_rules import RULES
-from specs import DISCRETE, EXPLORING, OFF_POLICY, small_run
+from specs import DISCRETE, EXPLORING, OFF_POLICY, playing_run, small_run
 
 WHOLE = {"rolloutSteps": 16, "minibatchSize": 64}
 ALGORITHMS = {"ppo": WHOLE, "pqn": WHOLE, "dagger": {"minibatchSize": 64}, "dqn": {}, "sac": {}, "td3": {}}
@@ -128,6 +128,7 @@ def test_one_stage_of_many_may_explore_in_its_own_way(kind):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.message[:40])
 def test_a_rule_points_at_a_field_that_there_is(rule):
     of_algorithm = re.match(r"algo\.(\w+)", rule.field)
-    node = validate(train(of_algorithm[1] if of_algorithm else "ppo")).spec.train.to_wire()
+    document = playing_run() if rule.field.startswith("selfPlay") else train(of_algorithm[1] if of_algorithm else "ppo")
+    node = validate(document).spec.train.to_wire()
     for name in rule.field.split("."):
         node = node[name]

@@ -170,6 +170,15 @@ def world(**kind: object) -> dict:
     return {"curriculum": {"stages": [{"name": "a", "levels": {"world": kind}}]}}
 
 
+def self_play(robots: float = 1, **kind: object) -> dict:
+    stage = {"name": "a", "levels": {"world": {"empty": {}}, "robots": robots}}
+    return {
+        "selfPlay": kind or {"pool": {"everySteps": 1000}},
+        "env": {"nav": {"others": "self"}},
+        "curriculum": {"stages": [stage]},
+    }
+
+
 PPO = {"ppo": {"rolloutSteps": 16, "minibatchSize": 64}}
 
 
@@ -200,6 +209,21 @@ PPO = {"ppo": {"rolloutSteps": 16, "minibatchSize": 64}}
         (world(mixture=[{"empty": {}}, {"mixture": []}]), False),
         (world(mixture=[{"empty": {}}, {"rooms": {}}], empty={}), False),
         ({"initFrom": "a" * 513}, False),
+        (self_play(), True),
+        (self_play(pool={"size": 64, "everySteps": 1, "opponents": "latest", "latestShare": 0.95}), True),
+        (self_play(pool={"everySteps": 4095}), True),
+        (self_play(pool={"everySteps": 4096}), False),  # of 4096 steps in all
+        (self_play(pool={"everySteps": 1000.0}), False),
+        (self_play(pool={}), False),
+        (self_play(frozen={"policy": "runs/a"}), True),
+        (self_play(frozen={}), False),
+        (self_play(frozen={"policy": "runs/a"}, pool={}), False),
+        (self_play() | {"env": {"nav": {}}}, False),
+        (self_play() | {"network": {"gru": {}}, "algo": PPO}, False),
+        (self_play() | {"curriculum": small_run()["spec"]["train"]["curriculum"]}, False),
+        (gym() | {"selfPlay": {"pool": {}}}, False),
+        (self_play(robots=0), False),
+        (self_play(robots=1.0), False),  # CEL takes no 1.0 for a whole number
     ],
     ids=lambda case: str(case)[:60],
 )
