@@ -63,13 +63,13 @@ def load_policy(path: Path) -> Policy:
     return Policy(spec, weights.step, GreedyPolicy(network), weights.source)
 
 
-def load_initial_weights(path: str) -> dict[str, Tensor]:
-    """Load what `train.initFrom` names, any of `load_policy`'s places. Raises SpecError that says what is wrong."""
+def load_initial_weights(path: str, field: str = "train.initFrom") -> dict[str, Tensor]:
+    """Load what `field` names, any of `load_policy`'s places. Raises SpecError that says what is wrong."""
     try:
         return _read(Path(path)).tensors
     except (OSError, ValueError, LookupError, TypeError) as error:
         fix = f"no weights can be loaded: {error}: name a step-* folder, a {BEST} or an output folder"
-        raise SpecError("train.initFrom", path, fix) from None
+        raise SpecError(field, path, fix) from None
 
 
 def _read(path: Path) -> Weights:

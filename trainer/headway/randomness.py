@@ -17,6 +17,7 @@ STREAM_EXPLORATION: Final = 0x68770001  # outside the small numbers that the env
 STREAM_SHUFFLE: Final = 0x68770002
 STREAM_LEVELS: Final = 0x68770003
 STREAM_EXPERT: Final = 0x68770004
+STREAM_OPPONENT: Final = 0x68770005
 STREAM_BASELINE: Final = 0x68770010
 
 _MASK: Final = 0xFFFFFFFF
@@ -67,6 +68,13 @@ def expert_draws(seed: int, env_index: Tensor, step: int) -> Tensor:
     """Uniform numbers in (0, 1), float64 [N], that decide whether an expert drives at this step."""
     low, high, zero = (torch.full_like(env_index, word) for word in (step & _MASK, (step >> 32) & _MASK, 0))
     return (philox((env_index, low, high, zero), (seed & _MASK, STREAM_EXPERT))[0].double() + 0.5) / 2**32
+
+
+def opponent_draws(seed: int, env_index: Tensor, episode: Tensor) -> tuple[Tensor, Tensor]:
+    """Two random 32-bit words for each episode int64 [K] of environment int64 [K]: they decide whom it meets."""
+    counter = (env_index, episode & _MASK, (episode >> 32) & _MASK, torch.zeros_like(env_index))
+    first, second, _, _ = philox(counter, (seed & _MASK, STREAM_OPPONENT))
+    return first, second
 
 
 def permutation(size: int, seed: int, update: int, epoch: int, shard: int, device: torch.device) -> Tensor:
