@@ -25,6 +25,7 @@ from headway.errors import CheckpointError, SpecError
 from headway.parallel import Group
 from headway.policy import load_initial_weights
 from headway.run_context import CheckpointRef, RunContext
+from headway.selfplay import RunningSelfPlay
 from headway.tracking import make_tracker
 
 log = logging.getLogger("headway")
@@ -68,8 +69,9 @@ class Session:
         )
         self.algorithm = build_algorithm(spec, self.env, group, device, run.threads, run.out / "scratch")
         self.replay = self.algorithm.replay if isinstance(self.algorithm, HasReplay) else None
+        self.self_play = RunningSelfPlay(spec, self.env, self.algorithm, group, device) if spec.self_play else None
         if isinstance(self.env, HasOthers):
-            self.env.drive_others(self.algorithm.policy())
+            self.env.drive_others(self.self_play or self.algorithm.policy())
         self.curriculum = RunningCurriculum(spec, self.env, group)
         self.episodes = EpisodeSums()
         self.tracker = make_tracker(spec.trackers, run.out, group.rank)
@@ -108,6 +110,8 @@ class Session:
         if found is None:
             self._warm_start()
             self.curriculum.enter_stage()
+            if self.self_play:
+                self.self_play.begin()
             self.observation = self.env.reset()
         else:
             self._restore(found)
@@ -149,6 +153,9 @@ class Session:
         if self.replay is not None:
             own |= {f"replay.{k}": v for k, v in self.replay.get_state().items()}
         shared = self.algorithm.get_state() | {f"curriculum.{k}": v for k, v in self.curriculum.shared_state().items()}
+        if self.self_play:
+            own |= {f"selfplay.{k}": v for k, v in self.self_play.own_state().items()}
+            shared |= {f"selfplay.{k}": v for k, v in self.self_play.shared_state().items()}
         loop = LoopState(
             vector_steps=self.vector_steps, updates=self.updates, curriculum=self.curriculum.record(), best=self.best,
             pruned=self.pruned,
@@ -217,9 +224,13 @@ class Session:
                 raise ValueError("the loop's counters contradict the manifest")
             shared, own = checkpoint.load_tensors(found.directory / checkpoint.MODEL), self._own_tensors(found)
             ours = _below("curriculum.", shared)
-            self.algorithm.set_state({k: v for k, v in shared.items() if not k.startswith("curriculum.")})
+            self.algorithm.set_state(
+                {k: v for k, v in shared.items() if not k.startswith(("curriculum.", "selfplay."))}
+            )
             if self.replay is not None:
                 self._restore_replay(found, _below("replay.", own))
+            if self.self_play:
+                self.self_play.restore(_below("selfplay.", own), _below("selfplay.", shared))
             if self.env.exact_state:  # else new episodes begin, and nothing is remembered of the old ones
                 self.algorithm.set_env_state(_below("algorithm.", own))
             self.curriculum.restore(loop.curriculum, _below("curriculum.", own), ours)

@@ -57,6 +57,8 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
         updated_at = time.monotonic()
 
         metrics |= session.curriculum.advance(session.step)
+        if session.self_play:
+            metrics |= session.self_play.advance(steps_before, session.step)
         session.enter_stage()
         metrics |= session.episodes.metrics(group)
         metrics |= evaluate_if_due(session, steps_before, beat)
@@ -92,6 +94,8 @@ def collect(session: Session) -> Tensor:
         if len(step.final_rows):
             session.curriculum.add(step.episodes)
             session.episodes.add(step.episodes, session.curriculum.stage)
+            if session.self_play:
+                session.self_play.add(step.episodes)
         session.observation, features = step.observation, following
     return features
 

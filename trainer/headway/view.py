@@ -115,9 +115,19 @@ def figures(view: View) -> list[str]:
     collisions = view.metric("episodes/collision_rate")
     if collisions is not None and view.success is not None:  # else nobody says what a collision is
         words.append(f"collisions {percent(collisions)}")
+    words += self_play_words(view)
     if view.demotions:
         words.append(f"{view.demotions} demotion{'s' if view.demotions > 1 else ''}")
     return words
+
+
+def self_play_words(view: View) -> list[str]:
+    """Say how self-play stands: `rating 1,043 (8 in the pool, 72 % won)`; nothing without it."""
+    rating, won = view.metric("selfplay/rating"), view.metric("selfplay/win_rate")
+    if rating is None:
+        return []
+    beside = "" if won is None else f", {percent(won)} won"
+    return [f"rating {count(round(rating))} ({count(int(view.metric('selfplay/pool') or 0))} in the pool{beside})"]
 
 
 def _may_end_early(view: View) -> bool:

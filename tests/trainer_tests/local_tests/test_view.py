@@ -53,6 +53,14 @@ def test_before_any_episode_has_ended_there_is_a_gate_and_no_success():
     assert "empty  gate 90 %  step" in line
 
 
+def test_self_play_shows_rating_pool_and_how_much_is_won_beside_it():
+    metrics = progress().metrics | {"selfplay/rating": 1043.4, "selfplay/pool": 8.0}
+    line = plain_line(View(RUN, 1.0, progress(metrics=metrics)))
+    assert line.endswith("collisions 12 %  rating 1,043 (8 in the pool)")
+    won = plain_line(View(RUN, 1.0, progress(metrics=metrics | {"selfplay/win_rate": 0.72})))
+    assert won.endswith("rating 1,043 (8 in the pool, 72 % won)")
+
+
 def gated(gate, **curriculum_fields):
     """A run whose second stage has this gate."""
     stages = [STAGES[0], STAGES[1] | {"gate": gate}]

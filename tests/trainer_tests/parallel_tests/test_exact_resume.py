@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -91,11 +92,19 @@ def nav_spec():
     return TrainSpec.model_validate(wire | {"curriculum": curriculum, "env": env})
 
 
+def self_play_spec(of=nav_spec):
+    """The same with two past policies kept, each update's: the third replaces the first while it drives."""
+    return TrainSpec.model_validate(of().to_wire() | {"selfPlay": {"pool": {"size": 2, "everySteps": UPDATE}}})
+
+
 def learnable_spec():
     """One stage of LineEnv, half of whose episodes play remembered levels."""
     stage = {"name": "one", "levels": {"world": {"empty": {}}}, "gate": {"successRate": 0.99, "episodes": 4000}}
     curriculum = {"stages": [stage], "learnability": {"levels": 16, "attempts": 2}}
     return TrainSpec.model_validate(SPEC.to_wire() | {"curriculum": curriculum})
+
+
+SELF_PLAY = {"selfplay": self_play_spec, "selfplay-dqn": partial(self_play_spec, dqn_spec)}
 
 
 @pytest.mark.slow
@@ -104,11 +113,12 @@ def learnable_spec():
     [
         ("nav", 1), ("nav", 2), ("nav", 3), ("line", 2), ("dagger", 2),
         ("dqn", 1), ("dqn", 2), ("sac", 1), ("sac", 3), ("td3", 2), ("pqn", 2),
+        ("selfplay", 1), ("selfplay", 2), ("selfplay-dqn", 2),
     ],
 )  # fmt: skip
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    spec = (SPECS | {"nav": nav_spec, "line": learnable_spec, "dagger": dagger_spec})[env]()
+    spec = (SPECS | {"nav": nav_spec, "line": learnable_spec, "dagger": dagger_spec} | SELF_PLAY)[env]()
     for code, output in gang.finish(train(whole, world_size, spec=spec, env=env)):
         assert code == 0, output
     dying = train(killed, world_size, killed_at=4, victim=world_size - 1, spec=spec, env=env)
@@ -131,6 +141,8 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
     assert all(torch.equal(one[key], other[key]) for key in one)
     assert rows(whole) == rows(killed)
     assert any(row["learnability/episodes"] > 0 for row in rows(whole))  # what is remembered was played
+    if spec.self_play:
+        assert all(row["selfplay/episodes"] > 0 for row in rows(whole)[3:])  # before the kill and after it
 
 
 @pytest.mark.slow
