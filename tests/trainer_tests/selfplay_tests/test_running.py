@@ -312,6 +312,13 @@ def test_a_state_that_no_run_leaves_behind_is_refused(name, place, value, messag
         plays(play_spec()).restore(mine, shared)
 
 
+def test_a_state_without_its_frozen_partner_is_refused():
+    spec = play_spec({"frozen": {"policy": "somewhere"}})
+    play = plays(spec)  # has not begun, so nobody has entered
+    with pytest.raises(ValueError, match="a number of past policies"):
+        plays(spec).restore(play.own_state(), play.shared_state())
+
+
 def test_a_checkpoint_without_it_is_refused(context):
     spec = play_spec()
     session = Session(spec, context(), Group())
