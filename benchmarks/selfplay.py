@@ -151,7 +151,7 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="two or more")
-    parser.add_argument("--steps", type=int, default=1_000_000, help="of each policy")
+    parser.add_argument("--steps", type=int, default=yaml.safe_load(SPEC.read_text())["spec"]["train"]["totalSteps"])
     parser.add_argument("--levels", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="for scoring")
     parser.add_argument("--work", type=Path, default=kept.ROOT / "runs" / "selfplay", help="where runs are kept")

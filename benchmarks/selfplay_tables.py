@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -38,17 +39,16 @@ def of(lines: list[Line], arm: str) -> list[Line]:
 
 def middle(values: Floats) -> str:
     """IQM of [R, T] in percent, with its interval."""
-    return with_interval(*_of(interquartile_mean, 100 * values), 1)
+    return _cell(interquartile_mean, 1, 100 * values)
 
 
-def ahead(ours: Floats, theirs: Floats) -> str:
+def ahead(ours: Floats, theirs: Floats) -> list[str]:
     """By how many percent the one's IQM lies above the other's, and the chance that a run of the one is better."""
-    points = with_interval(*_of(_difference, 100 * ours, 100 * theirs), 1)
-    return f"{points} | {with_interval(*_of(probability_of_improvement, ours, theirs), 2)}"
+    return [_cell(_difference, 1, 100 * ours, 100 * theirs), _cell(probability_of_improvement, 2, ours, theirs)]
 
 
-def _of(statistic: Any, *scores: Floats) -> tuple[float, tuple[float, float]]:
-    return float(statistic(*scores)), bootstrap_interval(statistic, *scores)
+def _cell(statistic: Callable[..., float], digits: int, *scores: Floats) -> str:
+    return with_interval(statistic(*scores), bootstrap_interval(statistic, *scores), digits)
 
 
 def _difference(ours: Floats, theirs: Floats) -> float:
@@ -85,9 +85,9 @@ def advantage(lines: list[Line]) -> list[str]:
     rows = []
     for arm in ARMS[1:]:
         alike = [rates(lines, one, "successes", STRANGERS) for one in ("pool", arm)]
-        rows.append([f"{arm}, beside strangers", *ahead(*alike).split(" | ")])
+        rows.append([f"{arm}, beside strangers", *ahead(*alike)])
         met = rates(lines, "pool", "successes", (arm,)), rates(lines, arm, "successes", ("pool",))
-        rows.append([f"{arm}, one beside the other", *ahead(*met).split(" | ")])
+        rows.append([f"{arm}, one beside the other", *ahead(*met)])
     return table(["the pool's success less that of", "points", "P(better)"], rows)
 
 
