@@ -1,92 +1,32 @@
 """Self-play around the real environment and the real loop."""
 
-import json
-
 import pytest
 import torch
 from headway.checkpoint import load_tensors
 from headway.envs.nav.vector import NavVectorEnv
-from headway.errors import CheckpointError, SpecError
+from headway.errors import SpecError
 from headway.evaluation import evaluate, trained
 from headway.parallel import Group
 from headway.policy import load_policy
 from headway.selfplay import RunningSelfPlay
 from headway.selfplay.league import POINT, PRESENT, START
-from headway.selfplay.partners import build_partner
 from headway.session import Session
 from headway.train import collect, train
-from headway_api.train_spec import TrainSpec
 from trainer_tests.curriculum_tests.making import ends
-
-UPDATE = 12 * 8
-CPU = torch.device("cpu")
-
-
-def play_spec(self_play=None, robots=1, **changes):
-    """12 environments, updates of 8 steps, episodes of at most 10."""
-    levels = {"world": {"empty": {"sizeMeters": 6.0}}, "robots": robots}
-    stages = [{"name": "one", "levels": levels, "gate": {"successRate": 0.99}}]
-    wire = {
-        "totalSteps": UPDATE * 6, "numEnvs": 12, "network": {"mlp": {"hidden": [8]}},
-        "env": {"nav": {"others": "self", "maxSteps": 10, "lidar": {"beams": 8}}},
-        "algo": {"ppo": {"rolloutSteps": 8, "minibatchSize": 48, "epochs": 2, "learningRate": 0.003}},
-        "curriculum": {"stages": stages},
-        "selfPlay": {"pool": {"size": 2, "everySteps": UPDATE}} if self_play is None else self_play,
-    }  # fmt: skip
-    return TrainSpec.model_validate(wire | changes)
-
-
-def never():
-    return False
-
-
-def ignore(snapshot):
-    pass
-
-
-def model(result):
-    return load_tensors(result.checkpoint / "model.safetensors")
-
-
-def own(result):
-    return load_tensors(result.checkpoint / "rank-0.safetensors")
-
-
-def rows(run):
-    return [json.loads(line) for line in (run.out / "metrics.jsonl").read_text().splitlines()]
-
-
-class Half(Group):
-    """One of two ranks, whose sums come out as whoever asks has set them."""
-
-    total = None
-
-    def sum_(self, tensor):
-        return tensor.copy_(self.total)
-
-
-class Learner:
-    """What self-play asks of an algorithm: its weights are its number."""
-
-    number = 0.0
-
-    def __init__(self, env, spec):
-        self.tensors = {f"network.{k}": v for k, v in build_partner(spec, env, CPU).state_dict().items()}
-
-    def policy(self):
-        return lambda features, begins: torch.full((len(features), 2), -1.0)
-
-    def get_state(self):
-        return {name: torch.full_like(tensor, self.number) for name, tensor in self.tensors.items()}
-
-
-def plays(spec, robots=1, group=None, num_envs=12):
-    env = NavVectorEnv(spec, num_envs)
-    return RunningSelfPlay(spec, env, Learner(env, spec), group or Group(), CPU)
-
-
-def all_end(success, **changes):
-    return ends([True] * len(success), success, **changes)
+from trainer_tests.selfplay_tests.making import (
+    CPU,
+    UPDATE,
+    Half,
+    Learner,
+    all_end,
+    ignore,
+    model,
+    never,
+    own,
+    play_spec,
+    plays,
+    rows,
+)
 
 
 def test_an_episode_has_one_driver_for_all_its_robots_and_the_next_one_another():
@@ -177,8 +117,8 @@ def test_any_split_over_ranks_draws_and_rates_alike():
         generator = torch.Generator().manual_seed(k)
         ended, success = (torch.rand((2, 12), generator=generator) < 0.5).tolist()
         whole.add(ends(ended, success))
-        for half, rows in zip(halves, (slice(0, 6), slice(6, 12)), strict=True):
-            half.add(ends(ended[rows], success[rows]))
+        for half, part in zip(halves, (slice(0, 6), slice(6, 12)), strict=True):
+            half.add(ends(ended[part], success[part]))
         assert torch.equal(whole.opponent, torch.cat([half.opponent for half in halves]))
         Half.total = sum(half.counts for half in halves)
         metrics = [play.advance(4 * k, 4 * k + 4) for play in (whole, *halves)]
@@ -271,63 +211,6 @@ def test_a_frozen_partner_that_does_not_fit_is_told_with_field_shapes_and_fix(co
         train(wide, context("b"), never, ignore)
     with pytest.raises(SpecError, match=r"^train\.selfPlay\.frozen\.policy: 'nowhere': no weights can be loaded: "):
         train(play_spec({"frozen": {"policy": "nowhere"}}), context("c"), never, ignore)
-
-
-def test_what_is_restored_is_what_was_kept():
-    play = plays(play_spec())
-    play.begin()
-    for step in range(3):
-        play.add(all_end([True] * 12))
-        play.algorithm.number = step
-        play.advance(step * UPDATE, step * UPDATE + UPDATE)
-    other = plays(play_spec())
-    other.restore(play.own_state(), play.shared_state())
-    kept, restored = (p.own_state() | p.shared_state() | {"row": p._row} for p in (play, other))
-    assert all(torch.equal(restored[name], tensor) for name, tensor in kept.items())
-    assert kept["episode"].tolist() == [3] * 12 and kept["games"].sum() == 36
-
-
-@pytest.mark.parametrize(
-    ("name", "place", "value", "message"),
-    [
-        ("opponent", 0, 6, "an opponent"),
-        ("opponent", 0, -2, "an opponent"),
-        ("episode", 0, -1, "an opponent or an episode"),
-        ("league", 0, -1, "a number of past policies"),
-        ("league", 1, 2**60, "a rating"),
-        ("rating", 0, -(2**60), "a rating"),
-        ("games", 0, 512, "a record"),
-        ("wins", 0, 500, "a record"),
-        ("wins", 1, -1, "a record"),
-    ],
-)
-def test_a_state_that_no_run_leaves_behind_is_refused(name, place, value, message):
-    play = plays(play_spec())
-    play.begin()
-    for step in range(6):
-        play.advance(step * UPDATE, step * UPDATE + UPDATE)
-    mine, shared = play.own_state(), play.shared_state()
-    (mine if name in mine else shared)[name][place] = value
-    with pytest.raises(ValueError, match=message):
-        plays(play_spec()).restore(mine, shared)
-
-
-def test_a_state_without_its_frozen_partner_is_refused():
-    spec = play_spec({"frozen": {"policy": "somewhere"}})
-    play = plays(spec)  # has not begun, so nobody has entered
-    with pytest.raises(ValueError, match="a number of past policies"):
-        plays(spec).restore(play.own_state(), play.shared_state())
-
-
-def test_a_checkpoint_without_it_is_refused(context):
-    spec = play_spec()
-    session = Session(spec, context(), Group())
-    session.begin()
-    shared = session.self_play.shared_state
-    session.self_play.shared_state = lambda: {k: v for k, v in shared().items() if k != "rating"}
-    session.save()
-    with pytest.raises(CheckpointError, match="self-play's 'rating' is missing"):
-        Session(spec, context(attempt=2), Group()).begin()
 
 
 def test_who_begins_has_the_rating_of_all_who_begin():
