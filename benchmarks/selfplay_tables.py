@@ -26,10 +26,13 @@ COLUMNS: Final = (*STRANGERS, *(f"{name} partner" for name in PARTNERS), ITSELF)
 
 
 def rates(lines: list[Line], arm: str, count: str, beside: tuple[str, ...]) -> Floats:
-    """Return a rate of each seed of an arm beside each of T partners, [R, T]."""
-    return np.array(
-        [[line["beside"][name][count] / line["beside"][name]["of"] for name in beside] for line in of(lines, arm)]
-    )
+    """Return a rate of each seed of an arm, [R]: its mean over partners, beside each of whom it is the same run."""
+    return np.array([np.mean([share(line["beside"][name], count) for name in beside]) for line in of(lines, arm)])
+
+
+def share(counts: Line, count: str) -> float:
+    """Return the share of the levels that are counted."""
+    return float(counts[count] / counts["of"])
 
 
 def of(lines: list[Line], arm: str) -> list[Line]:
@@ -38,7 +41,7 @@ def of(lines: list[Line], arm: str) -> list[Line]:
 
 
 def middle(values: Floats) -> str:
-    """IQM of [R, T] in percent, with its interval."""
+    """IQM of [R] in percent, with its interval."""
     return _cell(interquartile_mean, 1, 100 * values)
 
 
@@ -97,7 +100,7 @@ def four_robots(lines: list[Line]) -> list[str]:
     for arm in ARMS:
         four = [line["four_robots"] for line in of(lines, arm)]
         hits, levels = sum(f["collisions"] for f in four), sum(f["of"] for f in four)
-        each = [np.array([[f[count] / f["of"]] for f in four]) for count in ("successes", "collisions")]
+        each = [np.array([share(f, count) for f in four]) for count in ("successes", "collisions")]
         whole = with_interval(100 * hits / levels, [100 * end for end in wilson_interval(hits, levels)], 1)
         rows.append([arm, *map(middle, each), whole])
     return table(["four robots", "success %", "collision %", "collision %, all levels (Wilson)"], rows)
