@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,13 @@ def revision() -> str:
 def machine() -> dict[str, Any]:
     """Return what a figure depends on beside the code."""
     return {"cores": os.cpu_count(), "machine": platform.machine()}
+
+
+def ratio_line(name: str, over: list[float], under: list[float]) -> dict[str, Any]:
+    """Return one line: the median of the ratios of runs that followed one another, and all of them."""
+    ratios = [a / b for a, b in zip(over, under, strict=True)]
+    all_of_them = [round(ratio, 2) for ratio in ratios]
+    return {"name": name, "value": round(statistics.median(ratios), 2), "unit": "x", "all": all_of_them}
 
 
 def read(path: Path) -> list[dict[str, Any]]:

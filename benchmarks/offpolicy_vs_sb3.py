@@ -172,11 +172,10 @@ def lines(task: str, rates: dict[str, list[float]]) -> list[dict[str, Any]]:
         {"name": f"{task}_{name}", "value": round(statistics.median(values), 1), "unit": "steps/s", **about}
         for name, values in rates.items()
     ]
-    for name in list(rates)[1:]:
-        ratios = [ours / theirs for ours, theirs in zip(rates["headway"], rates[name], strict=True)]
-        line = {"name": f"{task}_headway_over_{name}", "value": round(statistics.median(ratios), 2), "unit": "x"}
-        out.append(line | {"all": [round(ratio, 2) for ratio in ratios]} | about)
-    return out
+    return out + [
+        kept.ratio_line(f"{task}_headway_over_{name}", rates["headway"], rates[name]) | about
+        for name in list(rates)[1:]
+    ]
 
 
 def main() -> None:

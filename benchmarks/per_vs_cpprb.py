@@ -124,11 +124,10 @@ def _lines(found: dict[str, list[float]], task: Task, device: str) -> list[dict[
         {"name": f"replay_sample_update_{name}", "value": round(statistics.median(times), 1), "unit": "us", **about}
         for name, times in found.items()
     ]
-    for peer in list(found)[1:]:
-        ratios = [theirs / ours for ours, theirs in zip(found["headway"], found[peer], strict=True)]
-        line = {"name": f"replay_{peer}_over_headway", "value": round(statistics.median(ratios), 2), "unit": "x"}
-        lines.append(line | {"all": [round(ratio, 2) for ratio in ratios]} | about)
-    return lines
+    return lines + [
+        kept.ratio_line(f"replay_{peer}_over_headway", found[peer], found["headway"]) | about
+        for peer in list(found)[1:]
+    ]
 
 
 if __name__ == "__main__":

@@ -133,11 +133,9 @@ def lines(rates: dict[str, list[float]]) -> list[dict[str, Any]]:
         {"name": f"ppo_{name}", "value": round(statistics.median(values)), "unit": "steps/s", **about}
         for name, values in rates.items()
     ]
-    for name in CONTESTANTS[1:]:
-        ratios = [ours / theirs for ours, theirs in zip(rates["headway"], rates[name], strict=True)]
-        line = {"name": f"ppo_headway_over_{name}", "value": round(statistics.median(ratios), 2), "unit": "x"}
-        out.append(line | {"all": [round(ratio, 2) for ratio in ratios]} | about)
-    return out
+    return out + [
+        kept.ratio_line(f"ppo_headway_over_{name}", rates["headway"], rates[name]) | about for name in CONTESTANTS[1:]
+    ]
 
 
 def main() -> None:

@@ -51,6 +51,16 @@ def _sb3_dqn(share: float, end: float, target: int, capacity: int, **own: Any) -
     }  # fmt: skip
 
 
+def _alike(env: str, published: float, **about: Any) -> Row:
+    """Acrobot and LunarLander, which the zoo gives the same settings."""
+    ours = {"learningRate": 6.3e-4, "batchSize": 128, "learningStarts": 0, "trainEvery": 4, "gradientSteps": 4}
+    theirs = {"learning_rate": 6.3e-4, "batch_size": 128, "learning_starts": 0, "gamma": 0.99, "train_freq": 4}
+    return Row(
+        env, published, 100_000, _dqn(100_000, 0.12, 0.1, 250, 50_000, **ours), (256, 256),
+        _sb3_dqn(0.12, 0.1, 250, 50_000, gradient_steps=-1, **theirs), **about,
+    )  # fmt: skip
+
+
 ROWS: Final[dict[str, Row]] = {
     "cartpole-dqn": Row(
         "CartPole-v1", 500.0, 50_000,
@@ -60,14 +70,7 @@ ROWS: Final[dict[str, Row]] = {
         _sb3_dqn(0.16, 0.04, 10, 100_000, learning_rate=2.3e-3, batch_size=64, learning_starts=1000, gamma=0.99,
                  train_freq=256, gradient_steps=128),
     ),
-    "acrobot-dqn": Row(
-        "Acrobot-v1", -76.6, 100_000,
-        _dqn(100_000, 0.12, 0.1, 250, 50_000, learningRate=6.3e-4, batchSize=128, learningStarts=0, trainEvery=4,
-             gradientSteps=4),
-        (256, 256),
-        _sb3_dqn(0.12, 0.1, 250, 50_000, learning_rate=6.3e-4, batch_size=128, learning_starts=0, gamma=0.99,
-                 train_freq=4, gradient_steps=-1),
-    ),
+    "acrobot-dqn": _alike("Acrobot-v1", -76.6),
     "mountaincar-dqn": Row(
         "MountainCar-v0", -100.8, 120_000,
         _dqn(120_000, 0.2, 0.07, 600, 10_000, learningRate=4e-3, batchSize=128, learningStarts=1000, gamma=0.98,
@@ -76,15 +79,7 @@ ROWS: Final[dict[str, Row]] = {
         _sb3_dqn(0.2, 0.07, 600, 10_000, learning_rate=4e-3, batch_size=128, learning_starts=1000, gamma=0.98,
                  train_freq=16, gradient_steps=8),
     ),
-    "lunarlander-dqn": Row(
-        "LunarLander-v3", 154.4, 100_000,
-        _dqn(100_000, 0.12, 0.1, 250, 50_000, learningRate=6.3e-4, batchSize=128, learningStarts=0, trainEvery=4,
-             gradientSteps=4),
-        (256, 256),
-        _sb3_dqn(0.12, 0.1, 250, 50_000, learning_rate=6.3e-4, batch_size=128, learning_starts=0, gamma=0.99,
-                 train_freq=4, gradient_steps=-1),
-        note="published on LunarLander-v2",
-    ),
+    "lunarlander-dqn": _alike("LunarLander-v3", 154.4, note="published on LunarLander-v2"),
     "lunarlander-ppo": Row(
         "LunarLander-v3", 242.1, 1_000_000,
         {"ppo": {"rolloutSteps": 1024, "minibatchSize": 64, "gaeLambda": 0.98, "gamma": 0.999, "epochs": 4,

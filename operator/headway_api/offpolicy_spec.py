@@ -80,14 +80,25 @@ class Dqn(OffPolicy):
     rules = (batch_rule("dqn"),)
 
 
-class Sac(OffPolicy):
-    """Soft actor-critic with twin critics and automatic temperature (Haarnoja et al. 2018, arXiv 1812.05905)."""
+class TwinCritics(OffPolicy):
+    """What SAC and TD3 share."""
 
     max_grad_norm: Float = described(
         0.0, "Gradients are scaled down to this norm; 0 leaves them as they are.", ge=0.0, le=1000.0
     )
-    tau: Float = described(0.005, "Share of the way that target critics go at every gradient step.", gt=0.0, le=1.0)
+    tau: Float = described(
+        0.005,
+        "Share of the way that targets go: at every gradient step (sac), or at the policy's (td3).",
+        gt=0.0,
+        le=1.0,
+    )
     policy_delay: Int = described(1, "Gradient steps of the critics for each of the policy.", ge=1, le=100)
+    replay: Replay = described(Replay(), "What is learned from.")
+
+
+class Sac(TwinCritics):
+    """Soft actor-critic with twin critics and automatic temperature (Haarnoja et al. 2018, arXiv 1812.05905)."""
+
     temperature: Float = described(
         1.0, "Weight of the entropy at the beginning; kept if autoTemperature is off.", gt=0.0, le=1000.0
     )
@@ -98,17 +109,12 @@ class Sac(OffPolicy):
         le=1000.0,
         description="What the entropy is to be; absent: minus the number of action entries.",
     )
-    replay: Replay = described(Replay(), "What is learned from.")
     rules = (batch_rule("sac"),)
 
 
-class Td3(OffPolicy):
+class Td3(TwinCritics):
     """Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018, arXiv 1802.09477)."""
 
-    max_grad_norm: Float = described(
-        0.0, "Gradients are scaled down to this norm; 0 leaves them as they are.", ge=0.0, le=1000.0
-    )
-    tau: Float = described(0.005, "Share of the way that targets go at each of the policy's steps.", gt=0.0, le=1.0)
     policy_delay: Int = described(2, "Gradient steps of the critics for each of the policy.", ge=1, le=100)
     exploration: Exploration = described(
         Exploration(start=0.1, end=0.1, steps=0),
@@ -118,7 +124,6 @@ class Td3(OffPolicy):
         0.2, "Standard deviation of the noise on the target policy's actions.", ge=0.0, le=2.0
     )
     target_noise_clip: Float = described(0.5, "That noise is cut off here.", ge=0.0, le=2.0)
-    replay: Replay = described(Replay(), "What is learned from.")
     rules = (batch_rule("td3"),)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from headway_api.base import Rule
@@ -24,51 +25,48 @@ def _any_of(names: tuple[str, ...]) -> str:
     return "(" + " || ".join(f"has(self.algo.{name})" for name in names) + ")"
 
 
+def _of(algo: str, field: str, cel: str, holds: Callable[[Any, Any], bool], message: str) -> Rule:
+    """A rule for runs with `algo`; `cel` and `message` say {own} for its part of the spec."""
+    own = f"self.algo.{algo}"
+    return Rule(
+        cel=f"!has({own}) || {cel.format(own=own)}",
+        holds=lambda m: (chosen := getattr(m.algo, algo)) is None or holds(m, chosen),
+        message=message.format(own=f"algo.{algo}"),
+        field=f"algo.{algo}.{field}",
+    )
+
+
 def _divides(algo: str) -> Rule:
     """Rollouts of `algo` are cut into minibatches of equal size."""
-
-    def holds(m: Any) -> bool:
-        chosen = getattr(m.algo, algo)
-        return chosen is None or (m.num_envs * chosen.rollout_steps) % chosen.minibatch_size == 0
-
-    return Rule(
-        cel=f"!has(self.algo.{algo}) || "
-        f"(self.numEnvs * self.algo.{algo}.rolloutSteps) % self.algo.{algo}.minibatchSize == 0",
-        holds=holds,
-        message=f"algo.{algo}.minibatchSize must divide numEnvs * rolloutSteps: choose a divisor",
-        field=f"algo.{algo}.minibatchSize",
+    return _of(
+        algo,
+        "minibatchSize",
+        "(self.numEnvs * {own}.rolloutSteps) % {own}.minibatchSize == 0",
+        lambda m, own: (m.num_envs * own.rollout_steps) % own.minibatch_size == 0,
+        "{own}.minibatchSize must divide numEnvs * rolloutSteps: choose a divisor",
     )
 
 
 def _room(algo: str) -> Rule:
     """Each environment has its share of the replay."""
-
-    def holds(m: Any) -> bool:
-        chosen = getattr(m.algo, algo)
-        return chosen is None or chosen.replay.capacity >= m.num_envs * (chosen.replay.n_steps + 1)
-
-    return Rule(
-        cel=f"!has(self.algo.{algo}) || "
-        f"self.algo.{algo}.replay.capacity >= self.numEnvs * (self.algo.{algo}.replay.nSteps + 1)",
-        holds=holds,
-        message=f"algo.{algo}.replay.capacity must hold nSteps + 1 steps of each of numEnvs environments: raise it",
-        field=f"algo.{algo}.replay.capacity",
+    return _of(
+        algo,
+        "replay.capacity",
+        "{own}.replay.capacity >= self.numEnvs * ({own}.replay.nSteps + 1)",
+        lambda m, own: own.replay.capacity >= m.num_envs * (own.replay.n_steps + 1),
+        "{own}.replay.capacity must hold nSteps + 1 steps of each of numEnvs environments: raise it",
     )
 
 
 def _learns(algo: str) -> Rule:
     """Something is learned."""
-
-    def holds(m: Any) -> bool:
-        chosen = getattr(m.algo, algo)
-        return chosen is None or chosen.learning_starts < m.total_steps
-
-    return Rule(
-        cel=f"!has(self.algo.{algo}) || self.algo.{algo}.learningStarts < self.totalSteps",
-        holds=holds,
-        message=f"algo.{algo}.learningStarts ({LEARNING_STARTS} unless given) must be below totalSteps, or nothing is "
-        "learned: lower it, or train longer",
-        field=f"algo.{algo}.learningStarts",
+    return _of(
+        algo,
+        "learningStarts",
+        "{own}.learningStarts < self.totalSteps",
+        lambda m, own: own.learning_starts < m.total_steps,
+        f"{{own}}.learningStarts ({LEARNING_STARTS} unless given) must be below totalSteps, or nothing is learned: "
+        "lower it, or train longer",
     )
 
 

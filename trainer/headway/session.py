@@ -147,15 +147,15 @@ class Session:
 
     def save(self) -> None:
         """Write everything that the future depends on, all ranks together."""
-        own = {f"env.{k}": v for k, v in self.env.get_state().items()}
-        own |= {f"algorithm.{k}": v for k, v in self.algorithm.get_env_state().items()}
-        own |= {f"curriculum.{k}": v for k, v in self.curriculum.own_state().items()}
+        own = _under("env.", self.env.get_state())
+        own |= _under("algorithm.", self.algorithm.get_env_state())
+        own |= _under("curriculum.", self.curriculum.own_state())
         if self.replay is not None:
-            own |= {f"replay.{k}": v for k, v in self.replay.get_state().items()}
-        shared = self.algorithm.get_state() | {f"curriculum.{k}": v for k, v in self.curriculum.shared_state().items()}
+            own |= _under("replay.", self.replay.get_state())
+        shared = self.algorithm.get_state() | _under("curriculum.", self.curriculum.shared_state())
         if self.self_play:
-            own |= {f"selfplay.{k}": v for k, v in self.self_play.own_state().items()}
-            shared |= {f"selfplay.{k}": v for k, v in self.self_play.shared_state().items()}
+            own |= _under("selfplay.", self.self_play.own_state())
+            shared |= _under("selfplay.", self.self_play.shared_state())
         loop = LoopState(
             vector_steps=self.vector_steps, updates=self.updates, curriculum=self.curriculum.record(), best=self.best,
             pruned=self.pruned,
@@ -273,6 +273,10 @@ class Session:
 def _path(difference: str) -> str:
     """The field of a line of `spec_differences`."""
     return difference.partition(":")[0]
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from headway_api.offpolicy_spec import Exploration
 from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
@@ -41,6 +42,11 @@ class Parts:
     group: Group
     threads: int
     scratch: Path
+
+    @property
+    def stages(self) -> list[Exploration | None]:
+        """Each stage's own exploration, where it has one."""
+        return [stage.exploration for stage in self.spec.curriculum.stages]
 
 
 def build_algorithm(
@@ -77,10 +83,9 @@ def _dagger(parts: Parts) -> Algorithm:
 def _pqn(parts: Parts) -> Algorithm:
     spec, env = parts.spec, parts.env
     assert spec.algo.pqn is not None
-    stages = [stage.exploration for stage in spec.curriculum.stages]
     return PQN(
         spec.algo.pqn, parts.network, env.layout, env.actions, parts.env_index, spec.num_envs, spec.total_steps,
-        spec.seed, parts.group, stages,
+        spec.seed, parts.group, parts.stages,
     )  # fmt: skip
 
 
@@ -117,10 +122,9 @@ def _off_policy(learner: Callable[[Parts], Learner], parts: Parts) -> Algorithm:
     except ValueError as error:  # too many to be prioritised
         fix = f"{error}: lower it, use more ranks, or leave prioritized out"
         raise SpecError(f"train.algo.{kind}.replay.capacity", own.replay.capacity, fix) from None
-    stages = [stage.exploration for stage in spec.curriculum.stages]
     return OffPolicyAlgorithm(
         own, learner(parts), replay, spec.num_envs, spec.total_steps, parts.group,
-        getattr(own, "exploration", None), stages,
+        getattr(own, "exploration", None), parts.stages,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from headway_api.algo_spec import Dagger
 from torch import Tensor
 
 from headway import randomness
-from headway.algos.state import flat_adam_state, restore
+from headway.algos.state import learned_state, restore
 from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
 from headway.errors import SpecError
 from headway.networks import ActorCritic, GreedyPolicy, load_weights
@@ -139,7 +139,7 @@ class DAgger:
         loss.backward()
         with torch.no_grad():
             self.flat.extra.copy_(loss.detach()[None])
-            self.group.sum_(self.flat.buffer).div_(self.group.world_size)
+            self.group.mean_(self.flat.buffer)
 
     def policy(self) -> GreedyPolicy:
         """Return the present policy; see Algorithm.policy."""
@@ -151,9 +151,10 @@ class DAgger:
 
     def get_state(self) -> dict[str, Tensor]:
         """Network, Adam's moments and counters. Complete between an update and the next `act`."""
-        state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        state |= {f"optimiser.{name}": t for name, t in flat_adam_state(self.optimiser, self.flat.value).items()}
-        return state | {"updates": torch.tensor(self.updates), "steps": torch.tensor(self.steps)}
+        return learned_state(self.network, {"optimiser": self.optimiser}) | {
+            "updates": torch.tensor(self.updates),
+            "steps": torch.tensor(self.steps),
+        }
 
     def set_state(self, state: dict[str, Tensor]) -> None:
         """Go on where `get_state` was called; see Algorithm.set_state."""

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headway import randomness
+from headway.algos.exploration import mostly
 from headway.algos.recorded import Recorded, recorder
-from headway.algos.state import flat_adam, flat_adam_state, set_rate
+from headway.algos.state import flat_adam, learned_state, set_rate
 from headway.algos.targets import Following
 from headway.networks import QNetwork, load_weights
 from headway.parallel import FlatParameters, Group
@@ -45,11 +46,8 @@ class DQNLearner:
         return (noise * self.choices).long()
 
     def explore(self, features: Tensor, noise: Tensor, share: float) -> Tensor:
-        """The best choice, or in `share` of the cases any: below `share` the noise is uniform once more."""
-        best = self.network(features).argmax(1)
-        if share == 0.0:
-            return best
-        return torch.where(noise < share, self.random((noise / share).clamp_max(1.0 - 1e-12)), best)
+        """The best choice, or in `share` of the cases any."""
+        return mostly(self.network(features).argmax(1), noise, share, self.choices)
 
     def begin_training(self, env_steps: int, env_steps_before: int) -> None:
         """Renew a hard target where its number of steps has been passed."""
@@ -71,8 +69,7 @@ class DQNLearner:
         with torch.no_grad():
             error = wanted - chosen
             torch.stack((loss.detach(), chosen.mean(), error.abs().mean()), out=self.flat.extra)
-            if self.group.world_size > 1:
-                self.group.sum_(self.flat.buffer).div_(self.group.world_size)
+            self.group.mean_(self.flat.buffer)
             self.totals[:-1] += self.flat.extra
             if self.spec.max_grad_norm:
                 self.totals[-1] += self.flat.clip_gradient(self.spec.max_grad_norm)
@@ -103,6 +100,4 @@ class DQNLearner:
 
     def state(self) -> dict[str, Tensor]:
         """See Learner.state."""
-        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        adam = {f"optimiser.{name}": t for name, t in flat_adam_state(self.optimiser, self.flat.value).items()}
-        return network | adam | {"target": self.target.value}
+        return learned_state(self.network, {"optimiser": self.optimiser}) | {"target": self.target.value}

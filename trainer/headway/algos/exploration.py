@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from headway_api.offpolicy_spec import Exploration
+from torch import Tensor
 
 
 def share_at(schedule: Exploration, step: int) -> float:
@@ -12,6 +14,17 @@ def share_at(schedule: Exploration, step: int) -> float:
     if step >= schedule.steps:
         return schedule.end
     return schedule.start + (schedule.end - schedule.start) * step / schedule.steps
+
+
+def mostly(best: Tensor, noise: Tensor, share: float, choices: int) -> Tensor:
+    """The best choices, int64 [N], but in `share` of the cases any.
+
+    `noise` float64 [N] is uniform in (0, 1), and what of it lies below `share` is uniform there: it chooses, too.
+    """
+    if share == 0.0:
+        return best
+    any_of_all = (noise / share * choices).long().clamp_max(choices - 1)
+    return torch.where(noise < share, any_of_all, best)
 
 
 class StagedExploration:

@@ -14,11 +14,12 @@ from headway_api.algo_spec import Ppo
 from torch import Tensor
 
 from headway import randomness
+from headway.algos.onpolicy import OnPolicy
 from headway.algos.rollout import Rollout
-from headway.algos.state import flat_adam_state, restore
+from headway.algos.state import restore
 from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
 from headway.errors import SpecError
-from headway.networks import ActorCritic, Body, GreedyPolicy, load_weights
+from headway.networks import ActorCritic, Body
 from headway.parallel import FlatParameters, Group, Lanes
 from headway.returns import gae
 
@@ -45,7 +46,7 @@ class Batch:
     critic_memory: Tensor  # [U, H]
 
 
-class PPO:
+class PPO(OnPolicy):
     """Rollouts of T steps of N environments, then several epochs of minibatches over them."""
 
     def __init__(
@@ -64,7 +65,6 @@ class PPO:
         self.group = group
         self.seed = seed
         self.env_index = env_index  # [N] global, on the device that learns
-        self.updates = 0
         self.device = env_index.device
         self.flat = FlatParameters(network, extra=len(STATISTICS))
         self.optimiser = torch.optim.Adam([self.flat.value], lr=spec.learning_rate, eps=1e-5, fused=True)
@@ -97,10 +97,6 @@ class PPO:
         self.rollout.add(transition)
         step = transition.step
         self.begins = (step.terminated | step.truncated).to(self.device)
-
-    def ready(self) -> bool:
-        """Say whether the rollout is full."""
-        return self.rollout.filled == self.rollout.length
 
     def update(self, next_features: Tensor, fraction_left: float) -> dict[str, float]:
         """Learn from the rollout and empty it; see Algorithm.update."""
@@ -197,8 +193,7 @@ class PPO:
             partial(self._improve_policy, batch, index), partial(self._improve_value, batch, index)
         )
         self.flat.extra.copy_(torch.cat(statistics))
-        if self.group.world_size > 1:
-            self.group.sum_(self.flat.buffer).div_(self.group.world_size)
+        self.group.mean_(self.flat.buffer)
 
     def _improve_policy(self, batch: Batch, index: Tensor) -> Tensor:
         """Add the policy's gradient to the flat buffer; return the first statistics."""
@@ -247,24 +242,6 @@ class PPO:
             "ppo/gradient_steps": float(steps),
         }
 
-    def policy(self) -> GreedyPolicy:
-        """See Algorithm.policy."""
-        return GreedyPolicy(self.network)
-
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """See Algorithm.load_weights."""
-        load_weights(self.network, weights)
-
-    def get_state(self) -> dict[str, Tensor]:
-        """Networks, Adam's moments and the count of updates. Complete between an update and the next `observe`."""
-        return {name: tensor.cpu() for name, tensor in self._state().items()}
-
-    def set_state(self, state: dict[str, Tensor]) -> None:
-        """Go on where `get_state` was called; see Algorithm.set_state."""
-        restore(self._state(), state)
-        self.updates = int(state["updates"])
-        self.rollout.clear()
-
     def get_env_state(self) -> dict[str, Tensor]:
         """Memory, and where episodes are about to begin; nothing without memory. See Algorithm.get_env_state."""
         return {name: tensor.cpu() for name, tensor in self._env_state().items()}
@@ -272,11 +249,6 @@ class PPO:
     def set_env_state(self, state: dict[str, Tensor]) -> None:
         """See Algorithm.set_env_state."""
         restore(self._env_state(), state)
-
-    def _state(self) -> dict[str, Tensor]:
-        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        adam = {f"optimiser.{name}": t for name, t in flat_adam_state(self.optimiser, self.flat.value).items()}
-        return network | adam | {"updates": torch.tensor(self.updates)}
 
     def _env_state(self) -> dict[str, Tensor]:
         if not self.recurrent:

@@ -14,17 +14,18 @@ from headway_api.offpolicy_spec import Exploration, Pqn
 from torch import Tensor
 
 from headway import randomness
-from headway.algos.exploration import StagedExploration
+from headway.algos.exploration import StagedExploration, mostly
+from headway.algos.onpolicy import OnPolicy
 from headway.algos.rollout import Rollout
-from headway.algos.state import flat_adam_state, restore
+from headway.algos.state import restore
 from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
 from headway.errors import SpecError
-from headway.networks import GreedyPolicy, QNetwork, load_weights
+from headway.networks import QNetwork
 from headway.parallel import FlatParameters, Group
 from headway.returns import q_lambda
 
 
-class PQN:
+class PQN(OnPolicy):
     """See Algorithm for each method."""
 
     def __init__(
@@ -48,7 +49,6 @@ class PQN:
         self.optimiser = torch.optim.RAdam([self.flat.value], lr=spec.learning_rate)
         self.exploration = StagedExploration(spec.exploration, stages)
         self.rollout = Rollout(spec.rollout_steps, env_index.numel(), layout.size, actions, self.device)
-        self.updates = 0
 
     def begin_stage(self, stage: int, step: int) -> None:
         """See ExploresByStage."""
@@ -63,16 +63,11 @@ class PQN:
         noise, share = self.noise[self.rollout.filled], self.exploration.share(step * self.total_envs)
         value = self.network(features.to(self.device))
         self.rollout.output[self.rollout.filled] = value
-        chosen = torch.where(noise < share, (noise / max(share, 1e-12) * self.choices).long(), value.argmax(1))
-        return chosen.clamp_max(self.choices - 1).to(features.device)
+        return mostly(value.argmax(1), noise, share, self.choices).to(features.device)
 
     def observe(self, transition: Transition) -> None:
         """Take in one transition of every environment; see Algorithm.observe."""
         self.rollout.add(transition)
-
-    def ready(self) -> bool:
-        """Say whether the rollout is full."""
-        return self.rollout.filled == self.rollout.length
 
     def update(self, next_features: Tensor, fraction_left: float) -> dict[str, float]:
         """Learn from the rollout and empty it; see Algorithm.update."""
@@ -121,26 +116,7 @@ class PQN:
         loss.backward()
         with torch.no_grad():
             self.flat.extra.copy_(torch.stack((loss, value.mean())))
-            if self.group.world_size > 1:
-                self.group.sum_(self.flat.buffer).div_(self.group.world_size)
-
-    def policy(self) -> GreedyPolicy:
-        """See Algorithm.policy."""
-        return GreedyPolicy(self.network)
-
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """See Algorithm.load_weights."""
-        load_weights(self.network, weights)
-
-    def get_state(self) -> dict[str, Tensor]:
-        """Network, the optimiser's moments and the count of updates. Complete between an update and `observe`."""
-        return {name: tensor.cpu() for name, tensor in self._state().items()}
-
-    def set_state(self, state: dict[str, Tensor]) -> None:
-        """Go on where `get_state` was called; see Algorithm.set_state."""
-        restore(self._state(), state)
-        self.updates = int(state["updates"])
-        self.rollout.clear()
+            self.group.mean_(self.flat.buffer)
 
     def get_env_state(self) -> dict[str, Tensor]:
         """Nothing; see Algorithm.get_env_state."""
@@ -149,8 +125,3 @@ class PQN:
     def set_env_state(self, state: dict[str, Tensor]) -> None:
         """See Algorithm.set_env_state."""
         restore({}, state)
-
-    def _state(self) -> dict[str, Tensor]:
-        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        adam = {f"optimiser.{name}": t for name, t in flat_adam_state(self.optimiser, self.flat.value).items()}
-        return network | adam | {"updates": torch.tensor(self.updates)}

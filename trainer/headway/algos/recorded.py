@@ -17,7 +17,7 @@ from headway.parallel import Group
 from headway.replay import Batch
 
 GradientStep = Callable[..., Tensor]  # of a batch and of noise; returns the TD errors [B]
-Replay = Callable[[], Tensor]
+Work = Callable[[], Tensor]
 _WARM: Final = 3  # calls before recording: libraries choose their kernels and take their memory in the first ones
 
 
@@ -31,10 +31,10 @@ class Recorded:
         self,
         step: GradientStep,
         changes: Callable[[], Iterable[Tensor]],
-        record: Callable[[Replay], Replay] | None,
+        record: Callable[[Work], Work] | None,
     ) -> None:
         self._step, self._changes, self._record = step, changes, record
-        self._replay: Replay | None = None
+        self._replay: Work | None = None
         self._inputs: list[Tensor] = []
 
     def __call__(self, batch: Batch, *noise: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class Recorded:
             mine.copy_(given)
         return self._replay()
 
-    def _begin(self, record: Callable[[Replay], Replay], batch: Batch, noise: tuple[Tensor, ...]) -> Replay:
+    def _begin(self, record: Callable[[Work], Work], batch: Batch, noise: tuple[Tensor, ...]) -> Work:
         """Record with memory of its own, and leave what is learned as it was."""
         batch = Batch(**{f.name: _copy(getattr(batch, f.name)) for f in fields(Batch)})
         noise = tuple(map(torch.clone, noise))
@@ -60,12 +60,12 @@ class Recorded:
         return replay
 
 
-def recorder(group: Group, device: torch.device) -> Callable[[Replay], Replay] | None:
+def recorder(group: Group, device: torch.device) -> Callable[[Work], Work] | None:
     """How steps are recorded on this device. Ranks that add up gradients within a step do not record."""
     return cuda_graph if device.type == "cuda" and group.world_size == 1 else None
 
 
-def cuda_graph(function: Replay) -> Replay:
+def cuda_graph(function: Work) -> Work:
     """Record on a GPU, as https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs says."""
     present, beside = torch.cuda.current_stream(), torch.cuda.Stream()
     beside.wait_stream(present)

@@ -86,8 +86,7 @@ class SACLearner(TwinLearner):
         """Raise it where there is less entropy than wanted (equation 18, on the logarithm as in the authors' code)."""
         assert self.log_temperature.grad is not None
         self.log_temperature.grad.copy_((entropy - self.target_entropy)[None])
-        if self.group.world_size > 1:
-            self.group.sum_(self.log_temperature.grad).div_(self.group.world_size)
+        self.group.mean_(self.log_temperature.grad)
         self.optimisers["temperature"].step()
 
     def state(self) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def flat_adam_state(optimiser: torch.optim.Adam, flat: nn.Parameter) -> dict[str, Tensor]:
+def flat_adam_state(optimiser: torch.optim.Optimizer, flat: nn.Parameter) -> dict[str, Tensor]:
     """Return Adam's own tensors for its one parameter; made here if its first step has not come yet."""
     if not optimiser.state[flat]:
         optimiser.state[flat] = {
@@ -31,6 +31,15 @@ def flat_adam_state(optimiser: torch.optim.Adam, flat: nn.Parameter) -> dict[str
             "exp_avg_sq": torch.zeros_like(flat.data),
         }
     return dict(optimiser.state[flat])
+
+
+def learned_state(network: nn.Module, optimisers: dict[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Return the network's tensors, and below each optimiser's name those of its one parameter, not copied."""
+    state = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    for prefix, optimiser in optimisers.items():
+        (flat,) = optimiser.param_groups[0]["params"]
+        state |= {f"{prefix}.{name}": tensor for name, tensor in flat_adam_state(optimiser, flat).items()}
+    return state
 
 
 def restore(mine: dict[str, Tensor], state: dict[str, Tensor]) -> None:

@@ -5,15 +5,16 @@ On a CPU the two critics learn side by side, a thread each; they share nothing b
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import partial
 
 import torch
-from headway_api.offpolicy_spec import Sac, Td3
+from headway_api.offpolicy_spec import TwinCritics
 from torch import Tensor
 
 from headway import randomness
 from headway.algos.recorded import Recorded, recorder
-from headway.algos.state import flat_adam, flat_adam_state, set_rate
+from headway.algos.state import flat_adam, learned_state, set_rate
 from headway.algos.targets import Following, frozen
 from headway.networks import ActorTwinCritics, load_weights
 from headway.networks.twin_critics import Critic
@@ -22,14 +23,14 @@ from headway.replay import Batch
 from headway.replay.draws import normals
 
 
-class TwinLearner:
+class TwinLearner(ABC):
     """The critics' half of a Learner; `env_index` int64 [N]: global, on the device that learns."""
 
     statistics: tuple[str, ...] = ("loss/value", "q", "td_error")
     draws: tuple[int, ...] = ()  # purposes (replay.draws) of the normal numbers [B, A] of a gradient step
 
     def __init__(
-        self, spec: Sac | Td3, network: ActorTwinCritics, env_index: Tensor, seed: int, group: Group, threads: int
+        self, spec: TwinCritics, network: ActorTwinCritics, env_index: Tensor, seed: int, group: Group, threads: int
     ) -> None:
         self.network, self.env_index, self.seed, self.group = network, env_index, seed, group
         self.device, self.shard = env_index.device, int(env_index[0])
@@ -60,7 +61,7 @@ class TwinLearner:
         """Uniform in [-1, 1], [N, A]: of a normal number, its own distribution function."""
         return torch.erf(noise / 2.0**0.5)
 
-    def begin_training(self, env_steps: int, env_steps_before: int) -> None:
+    def begin_training(self, env_steps: int, env_steps_before: int) -> None:  # noqa: B027 (it has nothing to do)
         """Nothing: targets follow at gradient steps."""
 
     def learn(self, batch: Batch, step: int) -> Tensor:
@@ -69,13 +70,13 @@ class TwinLearner:
         noise = (normals(self.seed, self.shard, step, rows, size, purpose, self.device) for purpose in self.draws)
         return self._recorded[self.learns_policy(step)](batch, *noise)
 
+    @abstractmethod
     def learns_policy(self, step: int) -> bool:
         """Say whether gradient step number `step` is one of the policy too."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _step(self, learns_policy: bool, batch: Batch, *noise: Tensor) -> Tensor:
         """Make a gradient step; return the TD errors [B]."""
-        raise NotImplementedError
 
     def learn_critics(self, batch: Batch, wanted: Tensor) -> Tensor:
         """Bring both critics nearer to `wanted` [B]; return the TD errors [B], their mean."""
@@ -112,8 +113,7 @@ class TwinLearner:
 
     def _apply(self, name: str, flat: FlatParameters) -> None:
         """Average a flat gradient over ranks, cut it, and make its optimiser's step."""
-        if self.group.world_size > 1:
-            self.group.sum_(flat.buffer).div_(self.group.world_size)
+        self.group.mean_(flat.buffer)
         if self.max_norm:
             flat.clip_gradient(self.max_norm)
         self.optimisers[name].step()
@@ -130,11 +130,8 @@ class TwinLearner:
 
     def state(self) -> dict[str, Tensor]:
         """See Learner.state."""
-        found = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for name, optimiser in self.optimisers.items():
-            (value,) = optimiser.param_groups[0]["params"]
-            found |= {f"optimiser.{name}.{k}": t for k, t in flat_adam_state(optimiser, value).items()}
-        return found | {"target.critics": self.target.value}
+        optimisers = {f"optimiser.{name}": optimiser for name, optimiser in self.optimisers.items()}
+        return learned_state(self.network, optimisers) | {"target.critics": self.target.value}
 
 
 def _without_gradient(critic: Critic, features: Tensor, action: Tensor) -> Tensor:

@@ -30,16 +30,17 @@ class FileRecord(Contract):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the content.")
 
 
+# Steps, the attempt that wrote it (a group), the rank.
+SEGMENT_NAME: Final = r"steps-[0-9]{1,15}-[0-9]{1,15}\.a([0-9]{1,9})\.rank-[0-9]{1,6}\.safetensors"
+
+
 class Segment(FileRecord):
     """A file of one rank's replay beside the checkpoints: rows of steps `first` to `last - 1`."""
 
     first: Int = Field(ge=0, description="Step of each environment of its first row.")
     last: Int = Field(ge=1, description="Step after its last row.")
     rank: Int = Field(ge=0, le=65535, description="Rank that wrote it.")
-    name: str = Field(
-        pattern=r"^steps-[0-9]{1,15}-[0-9]{1,15}\.a[0-9]{1,9}\.rank-[0-9]{1,6}\.safetensors$",
-        description="Its name under segments/.",
-    )
+    name: str = Field(pattern=f"^{SEGMENT_NAME}$", description="Its name under segments/.")
 
 
 class Manifest(Contract):

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from headway.checkpoint.files import load_tensors, sync_directory, write_tensors_hashed
-from headway.checkpoint.manifest import SEGMENTS, Manifest, Segment
+from headway.checkpoint.manifest import SEGMENT_NAME, SEGMENTS, Manifest, Segment
 
-_NAME: Final = re.compile(r"steps-\d+-\d+\.a(\d+)\.rank-\d+\.safetensors")
 _PIECES: Final = 64  # whole segments of a full history, about
 
 
@@ -105,6 +104,6 @@ def delete_unnamed(root: Path, named: set[str], attempt: int) -> None:
     """Delete segments that no manifest names, of this attempt and older ones: a newer one looks after its own."""
     folder = root / SEGMENTS
     for path in folder.iterdir() if folder.is_dir() else ():
-        match = _NAME.fullmatch(path.name)
+        match = re.fullmatch(SEGMENT_NAME, path.name)
         if match and int(match[1]) <= attempt and path.name not in named:
             path.unlink(missing_ok=True)

@@ -28,7 +28,9 @@ def bench_env(options: Namespace, console: Console) -> int:
     """Print the environment's steps a second. Raises UserError for what cannot be measured."""
     envs = _checked(options)
     require("trainer")
-    _check_device(options.device)
+    check_gpu(options.device)
+    if options.device != "cpu":
+        require("cuda")  # what compiles the environment for one
     threads = options.threads or available_cores()
     chosen = dict.fromkeys(THREAD_VARIABLES, str(threads)) if options.threads else {}
     os.environ.update(thread_environment(os.environ, 1, threads) | chosen | numba_cache(os.environ))
@@ -79,15 +81,14 @@ def _measure(spec: TrainSpec, options: Namespace, threads: int, console: Console
     yield _line("train_steps", found.with_training, learner) | {"env_share": round(found.env_share, 3)}
 
 
-def _check_device(device: str) -> None:
-    """Raise UserError where there is no GPU, or nothing that compiles the environment for one."""
+def check_gpu(device: str) -> None:
+    """Raise UserError where a GPU is asked for and there is none."""
     if device == "cpu":
         return
     import torch
 
     if not torch.cuda.is_available():
         raise UserError(f"--device {device}: torch finds no GPU here: `headway info` says what it finds")
-    require("cuda")
 
 
 def _line(name: str, value: float, params: Line) -> Line:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from headway.commands.bench import check_gpu
 from headway.errors import UserError
 from headway.extras import require
 from headway.units import count
@@ -24,8 +25,7 @@ def bench_replay(options: Namespace, console: Console) -> int:
 
     from headway.bench.replay import Task, filled, microseconds, sample_update
 
-    if options.device != "cpu" and not torch.cuda.is_available():
-        raise UserError(f"--device {options.device}: torch finds no GPU here: `headway info` says what it finds")
+    check_gpu(options.device)
     torch.set_num_threads(1)
     device = torch.device(options.device)
     task = Task(options.capacity, options.batch, n_steps=options.n_steps)

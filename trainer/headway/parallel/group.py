@@ -35,6 +35,10 @@ class Group:
             dist.all_reduce(tensor)
         return tensor
 
+    def mean_(self, tensor: Tensor) -> Tensor:
+        """Average `tensor` over ranks, in place; see `sum_`."""
+        return self.sum_(tensor).div_(self.world_size) if self.world_size > 1 else tensor
+
     def any(self, *flags: bool) -> list[bool]:
         """For each flag, say whether any rank raised it."""
         votes = self.sum_(torch.tensor(flags, dtype=torch.int64))

@@ -1,0 +1,44 @@
+"""What algorithms that learn from one rollout at a time share: readiness, and the state of what they learned."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from headway.algos.rollout import Rollout
+from headway.algos.state import learned_state, restore
+from headway.networks import GreedyPolicy, load_weights
+
+
+class OnPolicy:
+    """Part of an Algorithm; see there for each method. A rollout is empty between an update and the next `observe`."""
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    rollout: Rollout
+    updates: int = 0
+
+    def ready(self) -> bool:
+        """Say whether the rollout is full."""
+        return self.rollout.filled == self.rollout.length
+
+    def policy(self) -> GreedyPolicy:
+        """See Algorithm.policy."""
+        return GreedyPolicy(self.network)
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """See Algorithm.load_weights."""
+        load_weights(self.network, weights)
+
+    def get_state(self) -> dict[str, Tensor]:
+        """Network, the optimiser's moments and the count of updates. Complete between an update and `observe`."""
+        return {name: tensor.cpu() for name, tensor in self._state().items()}
+
+    def set_state(self, state: dict[str, Tensor]) -> None:
+        """Go on where `get_state` was called; see Algorithm.set_state."""
+        restore(self._state(), state)
+        self.updates = int(state["updates"])
+        self.rollout.clear()
+
+    def _state(self) -> dict[str, Tensor]:
+        return learned_state(self.network, {"optimiser": self.optimiser}) | {"updates": torch.tensor(self.updates)}
