@@ -37,8 +37,16 @@ class Toy(gymnasium.Env[Any, Any]):
     """Episodes last `length` steps and are truncated, or terminated where `wins`. It sees seed, step and length."""
 
     def __init__(
-        self, length: int = 3, sees: str = "", acts: str = "box", wins: bool | None = None, fault: str = ""
+        self,
+        length: int = 3,
+        sees: str = "",
+        acts: str = "box",
+        wins: bool | None = None,
+        fault: str = "",
+        greets: str = "",
     ) -> None:
+        if greets:
+            print(greets)
         if length < 1:
             raise ValueError(f"length {length} is no length")
         self.length, self.sees, self.wins, self.fault = length, sees, wins, fault

@@ -9,7 +9,7 @@ from headway.errors import SpecError
 from hypothesis import given
 from hypothesis import strategies as st
 from trainer_tests.envs_tests.foreign_specs import gym_spec
-from trainer_tests.toy_gym import ID
+from trainer_tests.toy_gym import ID, JUDGING, Judging
 
 STILL = torch.zeros(1, 2)
 
@@ -35,8 +35,8 @@ def test_any_split_over_ranks_and_processes_plays_the_same_episodes():
         return history(env)
 
     whole = play(5, 0, 1)
-    for left, right, expected in zip(play(2, 0, 2), play(3, 2, 2), whole, strict=True):
-        assert torch.equal(torch.cat((left, right)), expected)
+    for *parts, expected in zip(play(1, 0, 2), play(1, 1, 1), play(3, 2, 2), whole, strict=True):
+        assert torch.equal(torch.cat(parts), expected)
 
 
 def test_another_seed_or_split_plays_other_episodes():
@@ -190,6 +190,23 @@ def test_an_environment_that_crashes_is_an_error_and_no_hang(fault, message):
     with pytest.raises(EnvironmentCrashError, match=r"environments 0 to 0 of this rank: ") as crash:
         env.step(torch.zeros(3, 2))
     assert message in str(crash.value)
+
+
+def test_one_environment_is_stepped_in_this_process_and_its_crash_is_told_too():
+    env = GymVectorEnv(gym_spec(JUDGING, fault="raise"), 1)
+    mine = Judging.made[-1]
+    env.reset()
+    assert mine.count == 0
+    with pytest.raises(EnvironmentCrashError, match=r"environment 0 of this rank: ArithmeticError: the wheel came off"):
+        env.step(STILL)
+    env.close()
+    assert mine.closed
+
+
+def test_what_a_package_prints_when_it_is_made_is_no_result_of_ours(capsys):
+    env = GymVectorEnv(gym_spec(ID, greets="hello"), 1)
+    assert capsys.readouterr() == ("", "hello\n")
+    env.close()
 
 
 @pytest.mark.parametrize(("what", "value"), [("reward", "nan"), ("observation", "inf")])

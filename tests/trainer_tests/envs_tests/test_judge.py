@@ -233,7 +233,7 @@ def test_an_environment_is_asked_about_goals_of_its_own_shape_and_type():
 
 def test_the_judge_follows_the_stage_and_equal_stages_share_an_environment():
     Judging.made.clear()
-    env = GymVectorEnv(gym_spec(JUDGING, {}, {"scale": 3.0}, {"scale": 1.0}, {}, scale=1.0), 1)
+    env = GymVectorEnv(gym_spec(JUDGING, {}, {"scale": 3.0}, {"scale": 1.0}, {}, scale=1.0), 2)
     env.set_stage(1)
     judge = env.judge()
     rewards = [judge(*ROWS)[0][0].item()]
@@ -262,12 +262,12 @@ def test_that_the_host_judges_is_said_once(caplog):
 
 def test_environments_are_made_when_first_asked_for_and_closed_with_the_others():
     Judging.made.clear()
-    env = GymVectorEnv(gym_spec(JUDGING, {}, {"scale": 3.0}), 1)
+    env = GymVectorEnv(gym_spec(JUDGING, {}, {"scale": 3.0}), 2)
     assert not Judging.made
     env.judge()
     env.close()
     assert [made.closed for made in Judging.made] == [1, 1]
-    never = GymVectorEnv(gym_spec(JUDGING), 1)
+    never = GymVectorEnv(gym_spec(JUDGING), 2)
     never.close()
     assert len(Judging.made) == 2
 

@@ -1,4 +1,4 @@
-"""The memory that a pool and its workers share: one file without a name, carved into arrays."""
+"""The memory that a vector environment and its workers share: one file without a name, carved into arrays."""
 
 from __future__ import annotations
 
@@ -50,3 +50,8 @@ def share(path: Path, n: int, sizes: Sizes, create: bool = False) -> Block:
         memory = mmap.mmap(file.fileno(), sum(bytes_of))
     starts = np.cumsum([0, *bytes_of[:-1]]).tolist()
     return Block(*(np.ndarray(shape, kind, memory, at) for (shape, kind), at in zip(layout, starts, strict=True)))
+
+
+def own_block(n: int, sizes: Sizes) -> Block:
+    """Return a block that is shared with nobody."""
+    return Block(*(np.zeros(shape, kind) for shape, kind in _layout(n, sizes)))

@@ -23,13 +23,10 @@ from headway.errors import SpecError
 
 LEAVE_SECONDS = 20.0  # an interpreter takes seconds to leave on a busy machine
 SHARED_MEMORY = Path("/dev/shm")
-# A worker is one of several: a thread each, no windows, no greetings.
-QUIET = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
-    "SDL_VIDEODRIVER": "dummy",
-    "MPLBACKEND": "Agg",
-    "PYGAME_HIDE_SUPPORT_PROMPT": "1",
-}
+# No windows, no greetings.
+QUIET_PACKAGES = {"SDL_VIDEODRIVER": "dummy", "MPLBACKEND": "Agg", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
+# A worker is one of several: a thread each.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
 class EnvironmentCrashError(RuntimeError):
@@ -71,7 +68,7 @@ class Pool:
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-m", "headway.envs.foreign.worker", str(theirs.fileno())],
-                env=os.environ | QUIET | {"PYTHONPATH": path},
+                env=os.environ | ONE_THREAD | QUIET_PACKAGES | {"PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what packages print is no result of ours
                 pass_fds=(theirs.fileno(),),

@@ -10,6 +10,7 @@ from headway_api.train_spec import TrainSpec
 from numpy.typing import NDArray
 from torch import Tensor
 
+from headway.envs.foreign.alone import Alone
 from headway.envs.foreign.features import make_features
 from headway.envs.foreign.judge import StageJudge, make_judge
 from headway.envs.foreign.memory import SUCCESS_UNKNOWN
@@ -19,7 +20,7 @@ from headway.errors import SpecError
 
 
 class GymVectorEnv:
-    """A Gymnasium environment by its id, in as many processes as the rank has threads."""
+    """A Gymnasium environment by its id: one in this process, several in as many as the rank has threads."""
 
     exact_state = False  # nobody else's environment can give its state
 
@@ -45,7 +46,7 @@ class GymVectorEnv:
             "stride": level_stride,
         }  # fmt: skip
         self._stages = len(spec.curriculum.stages)
-        self._pool = Pool(order, num_envs, threads)
+        self._pool: Alone | Pool = Alone(order) if num_envs == 1 else Pool(order, num_envs, threads)
         self.actions = ActionSpace(self._pool.sizes.action, self._pool.sizes.discrete)
         self.observation_size, self.goal_size = self._pool.sizes.observation, self._pool.sizes.goal
         self._features = make_features(spec.env.gym, spec.curriculum.stages, self._pool.sizes)

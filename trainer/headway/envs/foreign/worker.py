@@ -51,6 +51,12 @@ class Worker:
         """Map the shared memory."""
         self.block: Block = share(path, int(self.order["total"]), self.codec.sizes)
 
+    def close(self) -> None:
+        """End the environments."""
+        for env in self._made.values():
+            env.close()
+        self._made.clear()
+
     def begin(self, stage: int) -> None:
         """Begin in every environment the episode whose number the block holds."""
         for row in range(self.count):
