@@ -51,6 +51,12 @@ def _sb3_dqn(share: float, end: float, target: int, capacity: int, **own: Any) -
     }  # fmt: skip
 
 
+def _sac(starts: int, rate: float, **own: Any) -> Wire:
+    """SAC over eight environments: two gradient steps for eight environment steps, where the zoo makes eight."""
+    common = {"batchSize": 256, "learningStarts": starts, "learningRate": rate, "gradientSteps": 2, "updateSteps": 4000}
+    return {"sac": common | own}
+
+
 def _alike(env: str, published: float, **about: Any) -> Row:
     """Acrobot and LunarLander, which the zoo gives the same settings."""
     ours = {"learningRate": 6.3e-4, "batchSize": 128, "learningStarts": 0, "trainEvery": 4, "gradientSteps": 4}
@@ -60,6 +66,8 @@ def _alike(env: str, published: float, **about: Any) -> Row:
         _sb3_dqn(0.12, 0.1, 250, 50_000, gradient_steps=-1, **theirs), **about,
     )  # fmt: skip
 
+
+HINDSIGHT: Final = {"hindsight": {"strategy": "future", "goals": 4}}
 
 ROWS: Final[dict[str, Row]] = {
     "cartpole-dqn": Row(
@@ -97,26 +105,19 @@ ROWS: Final[dict[str, Row]] = {
     ),
     "lunarlander-sac": Row(
         "LunarLanderContinuous-v3", 260.4, 500_000,
-        {"sac": {"learningRate": 7.3e-4, "annealLearningRate": True, "batchSize": 256, "tau": 0.01,
-                 "learningStarts": 10_000, "updateSteps": 10_000}},
-        (400, 300), None, note="published on LunarLanderContinuous-v2",
+        _sac(10_000, 7.3e-4, tau=0.01, annealLearningRate=True), (400, 300), None, envs=8,
+        note="published on LunarLanderContinuous-v2",
     ),
     "parking-her": Row(
-        "parking-v0", -6.8, 100_000,
-        {"sac": {"learningRate": 1e-3, "batchSize": 256, "gamma": 0.95, "tau": 0.05, "learningStarts": 1000,
-                 "updateSteps": 4000, "replay": {"hindsight": {"strategy": "future", "goals": 4}}}},
-        (256, 256), None, note="published without walls",
+        "parking-v0", -6.8, 100_000, _sac(1000, 1e-3, gamma=0.95, tau=0.05, replay=HINDSIGHT), (256, 256), None, envs=8,
+        note="published without walls",
     ),
     "pointmaze-her": Row(
-        "PointMaze_UMaze-v3", float("nan"), 100_000,
-        {"sac": {"learningRate": 1e-3, "batchSize": 256, "gamma": 0.98, "tau": 0.05, "learningStarts": 1000,
-                 "updateSteps": 4000, "replay": {"hindsight": {"strategy": "future", "goals": 4}}}},
-        (256, 256), None, kwargs={"continuing_task": False},
+        "PointMaze_UMaze-v3", float("nan"), 100_000, _sac(1000, 1e-3, gamma=0.98, tau=0.05, replay=HINDSIGHT),
+        (256, 256), None, envs=8, kwargs={"continuing_task": False},
     ),
     "pointmaze-sac": Row(
-        "PointMaze_UMaze-v3", float("nan"), 100_000,
-        {"sac": {"learningRate": 1e-3, "batchSize": 256, "gamma": 0.98, "tau": 0.05, "learningStarts": 1000,
-                 "updateSteps": 4000}},
-        (256, 256), None, kwargs={"continuing_task": False}, note="without hindsight",
+        "PointMaze_UMaze-v3", float("nan"), 100_000, _sac(1000, 1e-3, gamma=0.98, tau=0.05),
+        (256, 256), None, envs=8, kwargs={"continuing_task": False}, note="without hindsight",
     ),
 }  # fmt: skip

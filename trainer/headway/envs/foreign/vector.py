@@ -38,7 +38,7 @@ class GymVectorEnv:
         Raises SpecError where the package is missing, refuses its arguments, or shows what cannot be learned from.
         """
         assert spec.env.gym is not None
-        self._id, self.num_envs, self._offset, self._stride = spec.env.gym.id, num_envs, offset, level_stride
+        self._id, self.num_envs, self._stride = spec.env.gym.id, num_envs, level_stride
         order = {
             "id": spec.env.gym.id, "kwargs": spec.env.gym.kwargs, "max_steps": spec.env.gym.max_steps,
             "stages": [{"name": stage.name, "kwargs": stage.kwargs} for stage in spec.curriculum.stages],
@@ -56,8 +56,9 @@ class GymVectorEnv:
         self._stage = 0
         self._spec = spec
         self._judge: StageJudge | None = None  # made when asked for
-        self._total = torch.zeros(num_envs, dtype=torch.float64)
-        self._length = torch.zeros(num_envs, dtype=torch.int64)
+        self._index = np.arange(num_envs, dtype=np.int64) + offset
+        self._no_slot = torch.full((num_envs,), -1)
+        self._total, self._length = np.zeros(num_envs), np.zeros(num_envs, np.int64)  # of the episodes under way
 
     def reset(self) -> Observation:
         """Begin episode 0 in every environment."""
@@ -65,40 +66,40 @@ class GymVectorEnv:
 
     def step(self, action: Tensor) -> Step:
         """Advance every environment by one step. Raises EnvironmentCrashError if one raises or its process dies."""
-        block = self._pool.block
-        if not bool(torch.isfinite(action).all()):
+        block, action_rows = self._pool.block, action.detach().cpu().numpy()
+        if not np.isfinite(action_rows).all():
             raise ValueError("the action holds a value that is not finite: the policy has diverged")
-        block.action[:] = action.detach().cpu().numpy().reshape(self.num_envs, -1)
-        stage, episode = torch.from_numpy(block.stage.copy()), block.episode.copy()
+        block.action[:] = action_rows.reshape(self.num_envs, -1)
+        stage, episode = block.stage.copy(), block.episode.copy()
         self._pool.do("step", self._stage)
-        terminated = torch.from_numpy(block.terminated != 0)
-        truncated = torch.from_numpy(block.truncated != 0) & ~terminated
+        terminated = block.terminated != 0
+        truncated = (block.truncated != 0) & ~terminated
         ended = terminated | truncated
         self.knows_success |= bool((block.success != SUCCESS_UNKNOWN).any())
-        reward = torch.from_numpy(block.reward.copy())
-        self._total += reward
+        self._total += block.reward
         self._length += 1
         episodes = EpisodeEnds(
-            ended=ended,
-            stage=stage,
-            success=torch.from_numpy(block.success == 1) & ended,
-            collision=torch.from_numpy(block.collision != 0) & ended,
-            total_reward=self._total.float(),
-            length=self._length.clone(),
+            ended=torch.from_numpy(ended),
+            stage=torch.from_numpy(stage),
+            success=torch.from_numpy((block.success == 1) & ended),
+            collision=torch.from_numpy((block.collision != 0) & ended),
+            total_reward=torch.from_numpy(self._total.astype(np.float32)),
+            length=torch.from_numpy(self._length.copy()),
             level=self._levels(episode),
-            slot=torch.full((self.num_envs,), -1),
+            slot=self._no_slot,
         )
         self._total[ended] = 0.0
         self._length[ended] = 0
-        rows = ended.nonzero().squeeze(-1)
-        final = (block.final_observation, block.final_achieved, block.final_desired)
+        rows = ended.nonzero()[0]
         return Step(
             observation=self._observation(),
-            reward=reward.float(),
-            terminated=terminated,
-            truncated=truncated,
-            final_rows=rows,
-            final_observation=_named(*(array[rows.numpy()] for array in final)),
+            reward=torch.from_numpy(block.reward.astype(np.float32)),
+            terminated=torch.from_numpy(terminated),
+            truncated=torch.from_numpy(truncated),
+            final_rows=torch.from_numpy(rows),
+            final_observation=_named(
+                block.final_observation[rows], block.final_achieved[rows], block.final_desired[rows]
+            ),
             episodes=episodes,
         )
 
@@ -166,8 +167,8 @@ class GymVectorEnv:
     def _begin(self, episode: NDArray[np.int64]) -> Observation:
         self._pool.block.episode[:] = episode
         self._pool.do("begin", self._stage)
-        self._total.zero_()
-        self._length.zero_()
+        self._total[:] = 0.0
+        self._length[:] = 0
         return self._observation()
 
     def _observation(self) -> Observation:
@@ -175,10 +176,12 @@ class GymVectorEnv:
         return _named(block.observation.copy(), block.achieved.copy(), block.desired.copy())
 
     def _levels(self, episode: NDArray[np.int64]) -> Tensor:
-        index = np.arange(self.num_envs, dtype=np.int64) + self._offset
+        level = np.empty((self.num_envs, 2), np.int64)
         if self._stride:
-            return torch.from_numpy(np.stack((np.zeros_like(index), index + episode * self._stride), 1))
-        return torch.from_numpy(np.stack((episode, index), 1))
+            level[:, 0], level[:, 1] = 0, self._index + episode * self._stride
+        else:
+            level[:, 0], level[:, 1] = episode, self._index
+        return torch.from_numpy(level)
 
 
 def _named(*arrays: NDArray[np.float32]) -> Observation:
