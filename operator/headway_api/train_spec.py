@@ -62,6 +62,11 @@ class TrainSpec(Contract):
     algo: Algo = Field(description="The learning algorithm.")
     network: Network = Field(description="The policy's network.")
     curriculum: Curriculum = Field(description="The levels to learn on, from easy to hard.")
+    precision: Literal["fp32", "bf16", "fp16"] = described(
+        "fp32",
+        "Of the matrix products in networks, while learning and exploring; weights, losses and optimisers stay fp32. "
+        "fp16 is for GPUs without bf16: its losses are scaled, and steps that overflow are left out and counted.",
+    )
     init_from: str = described(
         "",
         "Where the network's weights begin: a step-* folder, a best.safetensors or an output folder of another run "

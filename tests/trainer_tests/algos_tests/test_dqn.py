@@ -126,7 +126,7 @@ def test_a_polyak_target_follows_each_gradient_step_to_where_the_network_then_is
     learner.begin_training(10**9, 0)  # which renews none but hard ones
     assert torch.equal(learner.target.value, before)
     learner.learn(one(), 0)
-    torch.testing.assert_close(learner.target.value, 0.75 * before + 0.25 * learner.flat.value.data)
+    torch.testing.assert_close(learner.target.value, 0.75 * before + 0.25 * learner.gradient.flat.value.data)
 
 
 def test_a_run_that_begins_with_other_weights_has_them_in_its_target_too():

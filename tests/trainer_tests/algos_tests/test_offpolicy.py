@@ -5,6 +5,7 @@ import pytest
 import torch
 from headway.algos import build_algorithm
 from headway.algos.dqn import DQNLearner
+from headway.algos.loss_scale import LossScale
 from headway.algos.offpolicy import OffPolicyAlgorithm
 from headway.envs.protocol import ActionSpace
 from headway.errors import SpecError
@@ -26,6 +27,7 @@ class Diary:
     """A learner that writes down what it is asked, and is surprised by 3 each time."""
 
     name, statistics = "dqn", ("loss/value",)
+    scale = LossScale("fp32", torch.device("cpu"))
 
     def __init__(self, num_envs):
         self.num_envs, self.network, self.totals = num_envs, q_table([[0.0] * 2] * STATES), torch.zeros(1)

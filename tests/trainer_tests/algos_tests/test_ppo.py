@@ -93,7 +93,7 @@ def test_at_the_first_minibatch_the_policy_is_the_one_that_acted():
     ppo = make()
     batch = ppo._batch(fill(ppo, LineEnv(4), 3))
     ppo._backward(batch, torch.arange(len(batch.action)))
-    policy_loss, kl, outside, _, _ = ppo.flat.extra.tolist()
+    policy_loss, kl, outside, _, _ = ppo.gradient.flat.extra.tolist()
     assert policy_loss == pytest.approx(-float(batch.advantage.mean()), abs=1e-6)  # all ratios are 1
     assert kl == pytest.approx(0.0, abs=1e-6)
     assert outside == 0.0
@@ -112,7 +112,7 @@ def test_the_learning_rate_falls_with_what_is_left():
     ppo = make(annealLearningRate=True, learningRate=0.01)
     metrics = ppo.update(fill(ppo, LineEnv(4), 3), 0.25)
     assert metrics["ppo/learning_rate"] == 0.0025
-    assert ppo.optimiser.param_groups[0]["lr"] == 0.0025
+    assert ppo.gradient.optimiser.param_groups[0]["lr"] == 0.0025
 
 
 def test_a_loss_that_is_not_finite_ends_training_with_field_and_update_named():
@@ -275,7 +275,7 @@ def test_with_memory_the_first_minibatch_finds_the_policy_that_acted():
     assert bool(ppo.rollout.begins.any())
     batch = ppo._batch(next_features)
     ppo._backward(batch, torch.arange(4))
-    policy_loss, kl, *_ = ppo.flat.extra.tolist()
+    policy_loss, kl, *_ = ppo.gradient.flat.extra.tolist()
     assert policy_loss == pytest.approx(-float(batch.advantage.mean()), abs=1e-6)
     assert kl == pytest.approx(0.0, abs=1e-6)
 

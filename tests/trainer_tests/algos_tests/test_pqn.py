@@ -54,7 +54,7 @@ def test_gradients_are_cut_to_their_norm():
     pqn = make(maxGradNorm=0.125)
     fill(pqn)
     pqn.update(state(0, 0), 1.0)
-    assert pqn.flat.gradient.norm().item() == pytest.approx(0.125, rel=1e-3)
+    assert pqn.gradient.flat.gradient.norm().item() == pytest.approx(0.125, rel=1e-3)
 
 
 @pytest.mark.parametrize(("minibatch", "epochs", "steps"), [(6, 1, 1), (6, 4, 4), (2, 1, 3), (2, 3, 9)])
@@ -72,7 +72,7 @@ def test_the_learning_rate_falls_with_what_is_left_if_asked():
         pqn = make(annealLearningRate=anneal, learningRate=0.01)
         fill(pqn)
         pqn.update(state(0, 0), 0.25)
-        assert pqn.optimiser.param_groups[0]["lr"] == pytest.approx(rate)
+        assert pqn.gradient.optimiser.param_groups[0]["lr"] == pytest.approx(rate)
 
 
 def test_the_best_choice_is_made_but_for_a_share_in_which_all_are_as_likely():

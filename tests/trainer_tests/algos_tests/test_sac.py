@@ -96,7 +96,7 @@ def test_targets_follow_at_every_gradient_step():
     for step in (1, 2):  # no steps of the policy
         before = learner.target.value.clone()
         learner.learn(steps(), step)
-        torch.testing.assert_close(learner.target.value, 0.75 * before + 0.25 * learner.critics.value.data)
+        torch.testing.assert_close(learner.target.value, 0.75 * before + 0.25 * learner.critics.flat.value.data)
 
 
 def test_metrics_of_the_policy_are_means_though_it_learns_less_often():

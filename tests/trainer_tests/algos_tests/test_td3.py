@@ -52,7 +52,7 @@ def test_the_targets_action_is_smoothed_by_noise_that_is_cut_off(policy, deviati
 def test_policy_and_targets_move_each_so_many_steps_and_critics_at_all(delay, learns):
     learner = make(policyDelay=delay)
     values = {
-        "actor": learner.actor.value, "critics": learner.critics.value,
+        "actor": learner.actor.flat.value, "critics": learner.critics.flat.value,
         "target": learner.target.value, "target actor": learner.target_actor.value,
     }  # fmt: skip
     moved = {name: [] for name in values}
@@ -70,8 +70,8 @@ def test_targets_follow_to_where_the_networks_then_are():
     learner = make(tau=0.25, policyDelay=1)
     before = learner.target.value.clone(), learner.target_actor.value.clone()
     learner.learn(steps(), 0)
-    torch.testing.assert_close(learner.target.value, 0.75 * before[0] + 0.25 * learner.critics.value.data)
-    torch.testing.assert_close(learner.target_actor.value, 0.75 * before[1] + 0.25 * learner.actor.value.data)
+    torch.testing.assert_close(learner.target.value, 0.75 * before[0] + 0.25 * learner.critics.flat.value.data)
+    torch.testing.assert_close(learner.target_actor.value, 0.75 * before[1] + 0.25 * learner.actor.flat.value.data)
 
 
 def test_the_policy_climbs_the_first_critic():

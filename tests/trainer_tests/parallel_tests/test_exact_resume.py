@@ -52,11 +52,12 @@ def dqn_spec():
 
 
 def sac_spec():
-    return replaying_spec("sac", policyDelay=2)
+    return replaying_spec("sac", policyDelay=2).model_copy(update={"precision": "bf16"})
 
 
 def td3_spec():
-    return replaying_spec("td3", annealLearningRate=True)
+    """In half precision: the factor of its losses goes on, too."""
+    return replaying_spec("td3", annealLearningRate=True).model_copy(update={"precision": "fp16"})
 
 
 def pqn_spec():

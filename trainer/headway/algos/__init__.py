@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,8 @@ from headway.errors import SpecError
 from headway.networks import build_network
 from headway.parallel import Group
 from headway.replay import Replay, Source
+
+log = logging.getLogger("headway")
 
 MANY_ROWS: Final = 1024  # of a batch: fewer are learned from in one thread, or one for each critic
 
@@ -56,7 +59,9 @@ def build_algorithm(
 
     `scratch`: a folder for files larger than memory. Raises SpecError where the environment is none for it.
     """
-    network = build_network(spec.network, spec.algo, env.layout, env.actions, spec.seed).to(device)
+    network = build_network(spec.network, spec.algo, env.layout, env.actions, spec.seed, spec.precision).to(device)
+    if spec.precision == "fp16" and device.type == "cpu" and group.is_main:
+        log.warning("precision fp16 on a CPU is slower than fp32: choose fp32 or bf16")
     env_index = torch.arange(env.num_envs, device=device) + group.rank * env.num_envs
     kind, _ = spec.algo.chosen()
     return ALGORITHMS[kind](Parts(spec, env, network, env_index, group, threads, scratch))
@@ -66,7 +71,15 @@ def _ppo(parts: Parts) -> Algorithm:
     ppo, env = parts.spec.algo.ppo, parts.env
     assert ppo is not None
     return PPO(
-        ppo, parts.network, env.layout, env.actions, parts.env_index, parts.spec.seed, parts.group, parts.threads
+        ppo,
+        parts.network,
+        env.layout,
+        env.actions,
+        parts.env_index,
+        parts.spec.seed,
+        parts.group,
+        parts.threads,
+        parts.spec.precision,
     )
 
 
@@ -76,7 +89,7 @@ def _dagger(parts: Parts) -> Algorithm:
     expert = partial(env.expert, spec.algo.dagger.expert)
     return DAgger(
         spec.algo.dagger, parts.network, env.layout, env.actions, parts.env_index, spec.num_envs, spec.seed,
-        parts.group, expert,
+        parts.group, expert, spec.precision,
     )  # fmt: skip
 
 
@@ -85,25 +98,47 @@ def _pqn(parts: Parts) -> Algorithm:
     assert spec.algo.pqn is not None
     return PQN(
         spec.algo.pqn, parts.network, env.layout, env.actions, parts.env_index, spec.num_envs, spec.total_steps,
-        spec.seed, parts.group, parts.stages,
+        spec.seed, parts.group, parts.stages, spec.precision,
     )  # fmt: skip
 
 
 def _dqn(parts: Parts) -> Learner:
     assert parts.spec.algo.dqn is not None
     return DQNLearner(
-        parts.spec.algo.dqn, parts.network, parts.env.actions.size, parts.env_index, parts.spec.seed, parts.group
+        parts.spec.algo.dqn,
+        parts.network,
+        parts.env.actions.size,
+        parts.env_index,
+        parts.spec.seed,
+        parts.group,
+        parts.spec.precision,
     )
 
 
 def _sac(parts: Parts) -> Learner:
     assert parts.spec.algo.sac is not None
-    return SACLearner(parts.spec.algo.sac, parts.network, parts.env_index, parts.spec.seed, parts.group, parts.threads)
+    return SACLearner(
+        parts.spec.algo.sac,
+        parts.network,
+        parts.env_index,
+        parts.spec.seed,
+        parts.group,
+        parts.threads,
+        parts.spec.precision,
+    )
 
 
 def _td3(parts: Parts) -> Learner:
     assert parts.spec.algo.td3 is not None
-    return TD3Learner(parts.spec.algo.td3, parts.network, parts.env_index, parts.spec.seed, parts.group, parts.threads)
+    return TD3Learner(
+        parts.spec.algo.td3,
+        parts.network,
+        parts.env_index,
+        parts.spec.seed,
+        parts.group,
+        parts.threads,
+        parts.spec.precision,
+    )
 
 
 def _off_policy(learner: Callable[[Parts], Learner], parts: Parts) -> Algorithm:

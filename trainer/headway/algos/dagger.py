@@ -17,11 +17,13 @@ from headway_api.algo_spec import Dagger
 from torch import Tensor
 
 from headway import randomness
-from headway.algos.state import learned_state, restore
+from headway.algos.gradient import Gradient
+from headway.algos.loss_scale import LossScale
+from headway.algos.state import below, learned_state, restore, under
 from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
 from headway.errors import SpecError
 from headway.networks import ActorCritic, GreedyPolicy, load_weights
-from headway.parallel import FlatParameters, Group
+from headway.parallel import Group
 
 Expert = Callable[[], Tensor]  # what it would do now: float32 [N, A] or int64 [N]
 
@@ -40,14 +42,18 @@ class DAgger:
         seed: int,
         group: Group,
         expert: Expert,
+        precision: str = "fp32",
     ) -> None:
         self.spec, self.network, self.group, self.seed, self.expert = spec, network, group, seed, expert
         self.env_index = env_index  # [N] global, on the device that learns
         self.total_envs = total_envs
         self.device = env_index.device
         self.discrete = actions.discrete
-        self.flat = FlatParameters(network, extra=1)
-        self.optimiser = torch.optim.Adam([self.flat.value], lr=spec.learning_rate, eps=1e-5, fused=True)
+        self.scale = LossScale(precision, self.device)
+        self.gradient = Gradient(
+            network, lambda flat: torch.optim.Adam([flat], lr=spec.learning_rate, eps=1e-5, fused=True), group,
+            spec.max_grad_norm, 1, self.scale,
+        )  # fmt: skip
         self.length = max(spec.rollout_steps, spec.capacity // total_envs)  # K
         n = env_index.numel()
         # The ring: environments first, so that it is split over ranks as they are.
@@ -99,20 +105,24 @@ class DAgger:
         loss, norm = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for index in self._minibatches(len(features)):
             self._backward(features[index], advice[index])
-            loss += self.flat.extra[0]
-            norm += self.flat.clip_gradient(self.spec.max_grad_norm)
-            self.optimiser.step()
+            loss += self.scale.finite(self.gradient.statistics[0])
+            norm += self.scale.finite(self.gradient.apply())
+            self.scale.update()
         steps = self.spec.gradient_steps
         found = {"loss/imitation": float(loss) / steps, "dagger/gradient_norm": float(norm) / steps}
-        if not all(map(math.isfinite, found.values())):  # before anything is saved
+        if not all(map(math.isfinite, found.values())) or self.scale.has_diverged:  # before anything is saved
             fix = f"the loss of update {self.updates} is not finite: lower it"
             raise SpecError("train.algo.dagger.learningRate", self.spec.learning_rate, fix)
         self.updates += 1
         self.taken = 0
-        return found | {
-            "dagger/expert_share": self.share(self.steps),
-            "dagger/labelled_steps": float(kept * self.total_envs),
-        }
+        return (
+            found
+            | self.scale.metrics()
+            | {
+                "dagger/expert_share": self.share(self.steps),
+                "dagger/labelled_steps": float(kept * self.total_envs),
+            }
+        )
 
     def _minibatches(self, rows: int) -> list[Tensor]:
         """Rows of each gradient step: orders of all that is kept, one after another, cut into pieces of equal size."""
@@ -125,7 +135,7 @@ class DAgger:
         return list(torch.cat(orders)[:wanted].split(size))
 
     def _backward(self, features: Tensor, advice: Tensor) -> None:
-        """Put the gradient of the minibatch's loss, and the loss, averaged over ranks, into the flat buffer.
+        """Find the gradient of the minibatch's loss, and the loss, averaged over ranks.
 
         Squared error for numbers, which is the likelihood of a Gaussian whose deviation is left as it is; cross-entropy
         for choices. The value function is not touched.
@@ -135,11 +145,10 @@ class DAgger:
             loss = -self.network.distribution.log_prob(output, advice).mean()
         else:
             loss = 0.5 * (output - advice).square().sum(-1).mean()
-        self.flat.buffer.zero_()
-        loss.backward()
+        self.gradient.begin()
+        self.gradient.backward(loss)
         with torch.no_grad():
-            self.flat.extra.copy_(loss.detach()[None])
-            self.group.mean_(self.flat.buffer)
+            self.gradient.average(loss.detach()[None])
 
     def policy(self) -> GreedyPolicy:
         """Return the present policy; see Algorithm.policy."""
@@ -151,17 +160,18 @@ class DAgger:
 
     def get_state(self) -> dict[str, Tensor]:
         """Network, Adam's moments and counters. Complete between an update and the next `act`."""
-        return learned_state(self.network, {"optimiser": self.optimiser}) | {
-            "updates": torch.tensor(self.updates),
-            "steps": torch.tensor(self.steps),
-        }
+        learned = learned_state(self.network, {"optimiser": self.gradient.optimiser})
+        counters = {"updates": torch.tensor(self.updates), "steps": torch.tensor(self.steps)}
+        return learned | counters | under("loss_scale.", self.scale.get_state())
 
     def set_state(self, state: dict[str, Tensor]) -> None:
         """Go on where `get_state` was called; see Algorithm.set_state."""
         updates, steps = int(state.get("updates", -1)), int(state.get("steps", -1))
         if updates < 0 or steps != updates * self.spec.rollout_steps:
             raise ValueError(f"steps {steps} and updates {updates} contradict rolloutSteps {self.spec.rollout_steps}")
-        restore(self.get_state(), state)
+        mine = self.get_state()
+        restore(mine, state)
+        self.scale.set_state(below("loss_scale.", mine))
         self.updates, self.steps, self.taken = updates, steps, 0
 
     def get_env_state(self) -> dict[str, Tensor]:

@@ -5,6 +5,8 @@ With n-step returns, priorities and hindsight from the replay; learned by the Hu
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from headway_api.offpolicy_spec import Dqn
 from torch import Tensor
@@ -12,11 +14,13 @@ from torch.nn import functional as F
 
 from headway import randomness
 from headway.algos.exploration import mostly
+from headway.algos.gradient import Gradient
+from headway.algos.loss_scale import LossScale
 from headway.algos.recorded import Recorded, recorder
-from headway.algos.state import flat_adam, learned_state, set_rate
+from headway.algos.state import flat_adam, learned_state
 from headway.algos.targets import Following
 from headway.networks import QNetwork, load_weights
-from headway.parallel import FlatParameters, Group
+from headway.parallel import Group
 from headway.replay import Batch
 
 
@@ -26,15 +30,25 @@ class DQNLearner:
     name = "dqn"
     statistics = ("loss/value", "dqn/q", "dqn/td_error", "dqn/gradient_norm")
 
-    def __init__(self, spec: Dqn, network: QNetwork, choices: int, env_index: Tensor, seed: int, group: Group) -> None:
+    def __init__(
+        self,
+        spec: Dqn,
+        network: QNetwork,
+        choices: int,
+        env_index: Tensor,
+        seed: int,
+        group: Group,
+        precision: str = "fp32",
+    ) -> None:
         self.spec, self.network, self.choices = spec, network, choices
-        self.env_index, self.seed, self.group = env_index, seed, group
-        self.flat = FlatParameters(network, extra=len(self.statistics) - 1)
-        self.target = Following(network, self.flat)
-        self.optimiser = flat_adam(self.flat.value, spec.learning_rate)
+        self.env_index, self.seed = env_index, seed
+        self.scale = LossScale(precision, env_index.device)
+        adam = partial(flat_adam, rate=spec.learning_rate)
+        self.gradient = Gradient(network, adam, group, spec.max_grad_norm, len(self.statistics) - 1, self.scale)
+        self.target = Following(network, self.gradient.flat)
         self.totals = torch.zeros(len(self.statistics), device=env_index.device)
         self._recorded = Recorded(
-            self._step, lambda: (*self.state().values(), self.totals), recorder(group, env_index.device)
+            self._step, lambda: (*self.state().values(), self.totals), recorder(group, env_index.device, precision)
         )
 
     def noise(self, steps: Tensor) -> Tensor:
@@ -64,19 +78,17 @@ class DQNLearner:
         chosen = self.network(batch.features).gather(1, batch.action[:, None])[:, 0]
         loss = F.huber_loss(chosen, wanted, reduction="none")
         loss = (loss if batch.weight is None else loss * batch.weight).mean()
-        self.flat.buffer.zero_()
-        loss.backward()
+        self.gradient.begin()
+        self.gradient.backward(loss)
         with torch.no_grad():
             error = wanted - chosen
-            torch.stack((loss.detach(), chosen.mean(), error.abs().mean()), out=self.flat.extra)
-            self.group.mean_(self.flat.buffer)
-            self.totals[:-1] += self.flat.extra
-            if self.spec.max_grad_norm:
-                self.totals[-1] += self.flat.clip_gradient(self.spec.max_grad_norm)
-        self.optimiser.step()
+            self.gradient.average(torch.stack((loss.detach(), chosen.mean(), error.abs().mean())))
+            self.totals[:-1] += self.scale.finite(self.gradient.statistics)
+            self.totals[-1] += self.scale.finite(self.gradient.apply())
+        self.scale.update()
         if self.spec.target.polyak is not None:
             self.target.follow(self.spec.target.polyak.tau)
-        return error
+        return self.scale.finite(error, 1.0)
 
     @torch.no_grad()
     def _wanted(self, batch: Batch) -> Tensor:
@@ -91,7 +103,7 @@ class DQNLearner:
 
     def set_learning_rate(self, rate: float) -> None:
         """See Learner.set_learning_rate."""
-        set_rate(self.optimiser, rate)
+        self.gradient.set_rate(rate)
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """See Learner.load_weights."""
@@ -100,4 +112,4 @@ class DQNLearner:
 
     def state(self) -> dict[str, Tensor]:
         """See Learner.state."""
-        return learned_state(self.network, {"optimiser": self.optimiser}) | {"target": self.target.value}
+        return learned_state(self.network, {"optimiser": self.gradient.optimiser}) | {"target": self.target.value}

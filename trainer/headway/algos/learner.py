@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from headway.algos.loss_scale import LossScale
 from headway.networks.build import PolicyModule
 from headway.replay import Batch
 
@@ -15,6 +16,7 @@ class Learner(Protocol):
 
     name: str  # in the spec
     network: PolicyModule
+    scale: LossScale
     statistics: tuple[str, ...]  # names of `totals`
     totals: Tensor  # [k] on the device: sums over the gradient steps since they were last cleared
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from headway.algos.exploration import StagedExploration
 from headway.algos.learner import Learner
-from headway.algos.state import restore
+from headway.algos.state import restore, under
 from headway.envs.protocol import Transition
 from headway.errors import SpecError
 from headway.networks import GreedyPolicy
@@ -120,7 +120,7 @@ class OffPolicyAlgorithm:
         name = self.learner.name
         totals = self.group.sum_(self.learner.totals / (max(self._learned, 1) * self.group.world_size))
         means = dict(zip(self.learner.statistics, totals.tolist(), strict=True))
-        if not all(map(math.isfinite, means.values())):  # before anything is saved
+        if not all(map(math.isfinite, means.values())) or self.learner.scale.has_diverged:  # before anything is saved
             fix = f"the loss after {self.gradient_steps} gradient steps is not finite: lower it"
             raise SpecError(f"train.algo.{name}.learningRate", self.spec.learning_rate, fix)
         metrics = (means if self._learned else {}) | {
@@ -132,7 +132,7 @@ class OffPolicyAlgorithm:
             metrics[f"{name}/exploration"] = self.exploration.share(self.steps * self.total_envs)
         self.learner.totals.zero_()
         self._since, self._learned, self._learn_seconds = 0, 0, 0.0
-        return metrics
+        return metrics | self.learner.scale.metrics()
 
     def policy(self) -> GreedyPolicy:
         """See Algorithm.policy."""
@@ -147,14 +147,17 @@ class OffPolicyAlgorithm:
     def get_state(self) -> dict[str, Tensor]:
         """What was learned, and counters. Complete between an update and the next `observe`."""
         counters = {"steps": torch.tensor(self.steps), "gradient_steps": torch.tensor(self.gradient_steps)}
+        counters |= under("loss_scale.", self.learner.scale.get_state())
         return {name: tensor.cpu() for name, tensor in self.learner.state().items()} | counters
 
     def set_state(self, state: dict[str, Tensor]) -> None:
         """Go on where `get_state` was called; see Algorithm.set_state."""
         counters = {name: torch.tensor(0) for name in ("steps", "gradient_steps")}
-        restore(self.learner.state() | counters, state)
+        scale = self.learner.scale.get_state()
+        restore(self.learner.state() | counters | under("loss_scale.", scale), state)
         if any(int(count) < 0 for count in counters.values()):
             raise ValueError("a counter of the algorithm is below 0")
+        self.learner.scale.set_state(scale)
         self.steps, self.gradient_steps = int(counters["steps"]), int(counters["gradient_steps"])
         self._since = self._learned = 0
         self.learner.totals.zero_()

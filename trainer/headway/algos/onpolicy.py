@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from headway.algos.gradient import Gradient
+from headway.algos.loss_scale import LossScale
 from headway.algos.rollout import Rollout
-from headway.algos.state import learned_state, restore
+from headway.algos.state import below, learned_state, restore, under
 from headway.networks import GreedyPolicy, load_weights
 
 
@@ -14,7 +16,8 @@ class OnPolicy:
     """Part of an Algorithm; see there for each method. A rollout is empty between an update and the next `observe`."""
 
     network: nn.Module
-    optimiser: torch.optim.Optimizer
+    gradient: Gradient
+    scale: LossScale
     rollout: Rollout
     updates: int = 0
 
@@ -36,9 +39,12 @@ class OnPolicy:
 
     def set_state(self, state: dict[str, Tensor]) -> None:
         """Go on where `get_state` was called; see Algorithm.set_state."""
-        restore(self._state(), state)
+        mine = self._state()
+        restore(mine, state)
+        self.scale.set_state(below("loss_scale.", mine))
         self.updates = int(state["updates"])
         self.rollout.clear()
 
     def _state(self) -> dict[str, Tensor]:
-        return learned_state(self.network, {"optimiser": self.optimiser}) | {"updates": torch.tensor(self.updates)}
+        learned = learned_state(self.network, {"optimiser": self.gradient.optimiser})
+        return learned | under("loss_scale.", self.scale.get_state()) | {"updates": torch.tensor(self.updates)}

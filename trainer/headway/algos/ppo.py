@@ -14,13 +14,15 @@ from headway_api.algo_spec import Ppo
 from torch import Tensor
 
 from headway import randomness
+from headway.algos.gradient import Gradient
+from headway.algos.loss_scale import LossScale
 from headway.algos.onpolicy import OnPolicy
 from headway.algos.rollout import Rollout
 from headway.algos.state import restore
 from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
 from headway.errors import SpecError
 from headway.networks import ActorCritic, Body
-from headway.parallel import FlatParameters, Group, Lanes
+from headway.parallel import Group, Lanes
 from headway.returns import gae
 
 T = TypeVar("T")
@@ -59,6 +61,7 @@ class PPO(OnPolicy):
         seed: int,
         group: Group,
         threads: int = 1,
+        precision: str = "fp32",
     ) -> None:
         self.spec = spec
         self.network = network
@@ -66,8 +69,11 @@ class PPO(OnPolicy):
         self.seed = seed
         self.env_index = env_index  # [N] global, on the device that learns
         self.device = env_index.device
-        self.flat = FlatParameters(network, extra=len(STATISTICS))
-        self.optimiser = torch.optim.Adam([self.flat.value], lr=spec.learning_rate, eps=1e-5, fused=True)
+        self.scale = LossScale(precision, self.device)
+        self.gradient = Gradient(
+            network, lambda flat: torch.optim.Adam([flat], lr=spec.learning_rate, eps=1e-5, fused=True), group,
+            spec.max_grad_norm, len(STATISTICS), self.scale,
+        )  # fmt: skip
         num_envs = env_index.numel()
         self.rollout = Rollout(spec.rollout_steps, num_envs, layout.size, actions, self.device)
         self.recurrent = network.memory_size > 0
@@ -101,7 +107,7 @@ class PPO(OnPolicy):
     def update(self, next_features: Tensor, fraction_left: float) -> dict[str, float]:
         """Learn from the rollout and empty it; see Algorithm.update."""
         anneal = fraction_left if self.spec.anneal_learning_rate else 1.0
-        self.optimiser.param_groups[0]["lr"] = self.spec.learning_rate * anneal
+        self.gradient.set_rate(self.spec.learning_rate * anneal)
         metrics = self._fit(self._batch(next_features.to(self.device)))
         if self.network.observation_scale is not None:  # not before: the policy that acted is the one that is improved
             self.network.observation_scale.see(self.rollout.features.flatten(0, 1), self.group.sum_)
@@ -167,36 +173,39 @@ class PPO(OnPolicy):
 
     def _fit(self, batch: Batch) -> dict[str, float]:
         """Make the epochs of gradient steps; stop early, on all ranks alike, where the policy has moved too far."""
+        if self.scale.has_diverged:
+            raise self._diverged("gradient")
         size = self.spec.minibatch_size // self.group.world_size // batch.advantage[0].numel()  # units
-        totals, steps, norms = torch.zeros_like(self.flat.extra), 0, torch.zeros((), device=self.device)
+        totals, steps, norms = torch.zeros_like(self.gradient.statistics), 0, torch.zeros((), device=self.device)
         for epoch in range(self.spec.epochs):
             units = len(batch.action)
             order = randomness.permutation(units, self.seed, self.updates, epoch, int(self.env_index[0]), self.device)
             for index in order.split(size):
                 self._backward(batch, index)
-                statistics = dict(zip(STATISTICS, self.flat.extra.tolist(), strict=True))
+                found = self.scale.finite(self.gradient.statistics)
+                statistics = dict(zip(STATISTICS, found.tolist(), strict=True))
                 if not all(map(math.isfinite, statistics.values())):
                     raise self._diverged("loss")
                 # Averaged over ranks before, so that all of them decide alike.
                 if 0 < 1.5 * self.spec.target_kl < statistics["ppo/approx_kl"]:
+                    self.scale.update()
                     return self._metrics(totals, steps, norms)
-                norms += self.flat.clip_gradient(self.spec.max_grad_norm)
-                self.optimiser.step()
-                totals += self.flat.extra
+                norms += self.scale.finite(self.gradient.apply())
+                self.scale.update()
+                totals += found
                 steps += 1
         return self._metrics(totals, steps, norms)
 
     def _backward(self, batch: Batch, index: Tensor) -> None:
-        """Put the gradient of the minibatch's loss, and its statistics, averaged over ranks, into the flat buffer."""
-        self.flat.buffer.zero_()
+        """Find the gradient of the minibatch's loss, and its statistics, averaged over ranks."""
+        self.gradient.begin()
         statistics = self.lanes.run(
             partial(self._improve_policy, batch, index), partial(self._improve_value, batch, index)
         )
-        self.flat.extra.copy_(torch.cat(statistics))
-        self.group.mean_(self.flat.buffer)
+        self.gradient.average(torch.cat(statistics))
 
     def _improve_policy(self, batch: Batch, index: Tensor) -> Tensor:
-        """Add the policy's gradient to the flat buffer; return the first statistics."""
+        """Add the policy's gradient; return the first statistics."""
         spec, distribution = self.spec, self.network.distribution
         output = self._outputs(self.network.actor, batch, batch.actor_memory, index)
         log_ratio = distribution.log_prob(output, batch.action[index]) - batch.log_prob[index]
@@ -206,7 +215,7 @@ class PPO(OnPolicy):
         clipped = ratio.clamp(1 - spec.clip_range, 1 + spec.clip_range)
         loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
         entropy = distribution.entropy(output)
-        (loss - spec.entropy_coef * entropy).backward()
+        self.gradient.backward(loss - spec.entropy_coef * entropy)
         with torch.no_grad():
             # k3 of Schulman's note "Approximating KL divergence": unbiased, and never negative.
             kl = (ratio - 1 - log_ratio).mean()
@@ -214,10 +223,10 @@ class PPO(OnPolicy):
             return torch.stack((loss, kl, outside, entropy))
 
     def _improve_value(self, batch: Batch, index: Tensor) -> Tensor:
-        """Add the critic's gradient to the flat buffer; return the last statistic."""
+        """Add the critic's gradient; return the last statistic."""
         value = self._outputs(self.network.critic, batch, batch.critic_memory, index).squeeze(-1)
         loss = 0.5 * (value - batch.target[index]).square().mean()
-        (self.spec.value_coef * loss).backward()
+        self.gradient.backward(self.spec.value_coef * loss)
         return loss.detach()[None]
 
     def _outputs(self, body: Body, batch: Batch, memory: Tensor, index: Tensor) -> Tensor:
@@ -237,10 +246,14 @@ class PPO(OnPolicy):
         if not bool(torch.isfinite(norms)):  # before anything is saved
             raise self._diverged("gradient")
         means = (totals / max(steps, 1)).tolist()
-        return dict(zip(STATISTICS, means, strict=True)) | {
-            "ppo/gradient_norm": float(norms) / max(steps, 1),
-            "ppo/gradient_steps": float(steps),
-        }
+        return (
+            dict(zip(STATISTICS, means, strict=True))
+            | {
+                "ppo/gradient_norm": float(norms) / max(steps, 1),
+                "ppo/gradient_steps": float(steps),
+            }
+            | self.scale.metrics()
+        )
 
     def get_env_state(self) -> dict[str, Tensor]:
         """Memory, and where episodes are about to begin; nothing without memory. See Algorithm.get_env_state."""

@@ -15,13 +15,15 @@ from torch import Tensor
 
 from headway import randomness
 from headway.algos.exploration import StagedExploration, mostly
+from headway.algos.gradient import Gradient
+from headway.algos.loss_scale import LossScale
 from headway.algos.onpolicy import OnPolicy
 from headway.algos.rollout import Rollout
 from headway.algos.state import restore
 from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
 from headway.errors import SpecError
 from headway.networks import QNetwork
-from headway.parallel import FlatParameters, Group
+from headway.parallel import Group
 from headway.returns import q_lambda
 
 
@@ -40,13 +42,21 @@ class PQN(OnPolicy):
         seed: int,
         group: Group,
         stages: Sequence[Exploration | None],
+        precision: str = "fp32",
     ) -> None:
         self.spec, self.network, self.choices = spec, network, actions.size
         self.env_index, self.seed, self.group = env_index, seed, group
         self.total_envs, self.total_steps = total_envs, total_steps
         self.device = env_index.device
-        self.flat = FlatParameters(network, extra=2)
-        self.optimiser = torch.optim.RAdam([self.flat.value], lr=spec.learning_rate)
+        self.scale = LossScale(precision, self.device)
+        self.gradient = Gradient(
+            network,
+            lambda flat: torch.optim.RAdam([flat], lr=spec.learning_rate),
+            group,
+            spec.max_grad_norm,
+            2,
+            self.scale,
+        )
         self.exploration = StagedExploration(spec.exploration, stages)
         self.rollout = Rollout(spec.rollout_steps, env_index.numel(), layout.size, actions, self.device)
 
@@ -72,7 +82,7 @@ class PQN(OnPolicy):
     def update(self, next_features: Tensor, fraction_left: float) -> dict[str, float]:
         """Learn from the rollout and empty it; see Algorithm.update."""
         anneal = fraction_left if self.spec.anneal_learning_rate else 1.0
-        self.optimiser.param_groups[0]["lr"] = self.spec.learning_rate * anneal
+        self.gradient.set_rate(self.spec.learning_rate * anneal)
         rollout, wanted = self.rollout, self._returns(next_features.to(self.device))
         rows = (rollout.features.flatten(0, 1), rollout.action.flatten(), wanted.flatten())
         size = self.spec.minibatch_size // self.group.world_size
@@ -82,18 +92,19 @@ class PQN(OnPolicy):
             order = randomness.permutation(len(rows[0]), self.seed, self.updates, epoch, shard, self.device)
             for index in order.split(size):
                 self._backward(*(row[index] for row in rows))
-                totals += self.flat.extra
-                norms += self.flat.clip_gradient(self.spec.max_grad_norm)
-                self.optimiser.step()
+                totals += self.scale.finite(self.gradient.statistics)
+                norms += self.scale.finite(self.gradient.apply())
+                self.scale.update()
                 steps += 1
         loss, value, norm = (torch.cat((totals, norms[None])) / steps).tolist()
-        if not all(map(math.isfinite, (loss, value, norm))):  # before anything is saved
+        if not all(map(math.isfinite, (loss, value, norm))) or self.scale.has_diverged:  # before anything is saved
             fix = f"the loss of update {self.updates} is not finite: lower it"
             raise SpecError("train.algo.pqn.learningRate", self.spec.learning_rate, fix)
         self.updates += 1
         self.rollout.clear()
         share = self.exploration.share(self.updates * rollout.length * self.total_envs)
-        return {"loss/value": loss, "pqn/q": value, "pqn/gradient_norm": norm, "pqn/exploration": share}
+        metrics = {"loss/value": loss, "pqn/q": value, "pqn/gradient_norm": norm, "pqn/exploration": share}
+        return metrics | self.scale.metrics()
 
     @torch.no_grad()
     def _returns(self, next_features: Tensor) -> Tensor:
@@ -109,14 +120,13 @@ class PQN(OnPolicy):
         )
 
     def _backward(self, features: Tensor, action: Tensor, wanted: Tensor) -> None:
-        """Put the gradient of a minibatch, its loss and mean value, averaged over ranks, into the flat buffer."""
+        """Find the gradient of a minibatch, its loss and mean value, averaged over ranks."""
         value = self.network(features).gather(1, action[:, None])[:, 0]
         loss = 0.5 * (value - wanted).square().mean()
-        self.flat.buffer.zero_()
-        loss.backward()
+        self.gradient.begin()
+        self.gradient.backward(loss)
         with torch.no_grad():
-            self.flat.extra.copy_(torch.stack((loss, value.mean())))
-            self.group.mean_(self.flat.buffer)
+            self.gradient.average(torch.stack((loss, value.mean())))
 
     def get_env_state(self) -> dict[str, Tensor]:
         """Nothing; see Algorithm.get_env_state."""

@@ -60,9 +60,13 @@ class Recorded:
         return replay
 
 
-def recorder(group: Group, device: torch.device) -> Callable[[Work], Work] | None:
-    """How steps are recorded on this device. Ranks that add up gradients within a step do not record."""
-    return cuda_graph if device.type == "cuda" and group.world_size == 1 else None
+def recorder(group: Group, device: torch.device, precision: str = "fp32") -> Callable[[Work], Work] | None:
+    """How steps are recorded on this device. Ranks that add up gradients within a step do not record.
+
+    Nor does fp16, which asks after each step whether something has overflowed.
+    """
+    records = device.type == "cuda" and group.world_size == 1 and precision != "fp16"
+    return cuda_graph if records else None
 
 
 def cuda_graph(function: Work) -> Work:

@@ -25,9 +25,16 @@ class SACLearner(TwinLearner):
     statistics = ("loss/value", "sac/q", "sac/td_error", "loss/policy", "sac/entropy", "sac/temperature")
 
     def __init__(
-        self, spec: Sac, network: ActorTwinCritics, env_index: Tensor, seed: int, group: Group, threads: int
+        self,
+        spec: Sac,
+        network: ActorTwinCritics,
+        env_index: Tensor,
+        seed: int,
+        group: Group,
+        threads: int,
+        precision: str = "fp32",
     ) -> None:
-        super().__init__(spec, network, env_index, seed, group, threads)
+        super().__init__(spec, network, env_index, seed, group, threads, precision)
         self.spec = spec
         self.target_entropy = -float(network.size) if spec.target_entropy is None else spec.target_entropy
         self.log_temperature = nn.Parameter(torch.full((1,), math.log(spec.temperature), device=self.device))
@@ -71,21 +78,23 @@ class SACLearner(TwinLearner):
         (first, slope), (second, other_slope) = parts
         slope = torch.where((first <= second)[:, None], slope, other_slope)  # [B, A] of the smaller
         rows = len(action)
-        self.actor.buffer.zero_()
+        self.actor.begin()
         # The loss is mean(temperature * log_prob - min Q): its gradient with respect to what the policy said.
-        torch.autograd.backward([action, log_prob], [slope / -rows, (temperature / rows).expand(rows)])
+        slopes = [self.scale.of(slope / -rows), self.scale.of((temperature / rows).expand(rows))]
+        torch.autograd.backward([action, log_prob], slopes)
         with torch.no_grad():
             entropy = -log_prob.detach().mean()
-            self._apply("actor", self.actor)
+            self.actor.average(self.actor.statistics)
+            self.actor.apply()
             loss = -temperature[0] * entropy - torch.minimum(first, second).mean()
-            self.totals[3:] += torch.stack((loss, entropy, temperature[0])) * self.policy_delay
+            self.totals[3:] += self.scale.finite(torch.stack((loss, entropy, temperature[0])) * self.policy_delay)
             if self.spec.auto_temperature:
                 self._learn_temperature(entropy)
 
     def _learn_temperature(self, entropy: Tensor) -> None:
         """Raise it where there is less entropy than wanted (equation 18, on the logarithm as in the authors' code)."""
         assert self.log_temperature.grad is not None
-        self.log_temperature.grad.copy_((entropy - self.target_entropy)[None])
+        self.log_temperature.grad.copy_(self.scale.finite(entropy - self.target_entropy)[None])
         self.group.mean_(self.log_temperature.grad)
         self.optimisers["temperature"].step()
 

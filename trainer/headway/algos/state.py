@@ -42,6 +42,16 @@ def learned_state(network: nn.Module, optimisers: dict[str, torch.optim.Optimize
     return state
 
 
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return them with longer names."""
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return those whose names begin so, without that."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def restore(mine: dict[str, Tensor], state: dict[str, Tensor]) -> None:
     """Copy `state` into the tensors `mine`. Raises ValueError, having changed nothing, if they do not fit.
 

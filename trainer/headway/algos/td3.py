@@ -25,11 +25,18 @@ class TD3Learner(TwinLearner):
     statistics = ("loss/value", "td3/q", "td3/td_error", "loss/policy")
 
     def __init__(
-        self, spec: Td3, network: ActorTwinCritics, env_index: Tensor, seed: int, group: Group, threads: int
+        self,
+        spec: Td3,
+        network: ActorTwinCritics,
+        env_index: Tensor,
+        seed: int,
+        group: Group,
+        threads: int,
+        precision: str = "fp32",
     ) -> None:
-        super().__init__(spec, network, env_index, seed, group, threads)
+        super().__init__(spec, network, env_index, seed, group, threads, precision)
         self.spec = spec
-        self.target_actor = Following(network.actor, self.actor)
+        self.target_actor = Following(network.actor, self.actor.flat)
         self._no_memory = torch.zeros(0, 0, device=self.device)
 
     def explore(self, features: Tensor, noise: Tensor, share: float) -> Tensor:
@@ -61,11 +68,12 @@ class TD3Learner(TwinLearner):
     def _learn_policy(self, batch: Batch) -> None:
         """Make the policy's step, up the first critic."""
         loss = -self.judges[0](batch.features, self.network.output(batch.features).tanh()).mean()
-        self.actor.buffer.zero_()
-        loss.backward()
+        self.actor.begin()
+        self.actor.backward(loss)
         with torch.no_grad():
-            self._apply("actor", self.actor)
-            self.totals[3] += loss.detach() * self.policy_delay
+            self.actor.average(self.actor.statistics)
+            self.actor.apply()
+            self.totals[3] += self.scale.finite(loss.detach() * self.policy_delay)
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """See Learner.load_weights."""

@@ -13,12 +13,14 @@ from headway_api.offpolicy_spec import TwinCritics
 from torch import Tensor
 
 from headway import randomness
+from headway.algos.gradient import Gradient
+from headway.algos.loss_scale import LossScale
 from headway.algos.recorded import Recorded, recorder
 from headway.algos.state import flat_adam, learned_state, set_rate
 from headway.algos.targets import Following, frozen
 from headway.networks import ActorTwinCritics, load_weights
 from headway.networks.twin_critics import Critic
-from headway.parallel import FlatParameters, Group, Lanes
+from headway.parallel import Group, Lanes
 from headway.replay import Batch
 from headway.replay.draws import normals
 
@@ -30,25 +32,32 @@ class TwinLearner(ABC):
     draws: tuple[int, ...] = ()  # purposes (replay.draws) of the normal numbers [B, A] of a gradient step
 
     def __init__(
-        self, spec: TwinCritics, network: ActorTwinCritics, env_index: Tensor, seed: int, group: Group, threads: int
+        self,
+        spec: TwinCritics,
+        network: ActorTwinCritics,
+        env_index: Tensor,
+        seed: int,
+        group: Group,
+        threads: int,
+        precision: str = "fp32",
     ) -> None:
         self.network, self.env_index, self.seed, self.group = network, env_index, seed, group
         self.device, self.shard = env_index.device, int(env_index[0])
-        self.max_norm, self.tau, self.policy_delay = spec.max_grad_norm, spec.tau, spec.policy_delay
-        self.actor, self.critics = FlatParameters(network.actor), FlatParameters(network.critics, extra=3)
-        self.target = Following(network.critics, self.critics)
-        self.judges = frozen(network.critics, self.critics)  # the same critics, for the policy to learn from
-        self.optimisers = {
-            "actor": flat_adam(self.actor.value, spec.learning_rate),
-            "critics": flat_adam(self.critics.value, spec.learning_rate),
-        }
+        self.tau, self.policy_delay = spec.tau, spec.policy_delay
+        self.scale = LossScale(precision, self.device)
+        adam = partial(flat_adam, rate=spec.learning_rate)
+        self.actor = Gradient(network.actor, adam, group, spec.max_grad_norm, 0, self.scale)
+        self.critics = Gradient(network.critics, adam, group, spec.max_grad_norm, 3, self.scale)
+        self.target = Following(network.critics, self.critics.flat)
+        self.judges = frozen(network.critics, self.critics.flat)  # the same critics, for the policy to learn from
+        self.optimisers = {"actor": self.actor.optimiser, "critics": self.critics.optimiser}
         self.totals = torch.zeros(len(self.statistics), device=self.device)
         self.lanes = Lanes(threads if self.device.type == "cpu" else 1, joins=True)
         self._recorded = {
             learns_policy: Recorded(
-                partial(self._step, learns_policy),
+                partial(self._whole_step, learns_policy),
                 lambda: (*self.state().values(), self.totals),
-                recorder(group, self.device),
+                recorder(group, self.device, precision),
             )
             for learns_policy in (False, True)
         }
@@ -78,16 +87,21 @@ class TwinLearner(ABC):
     def _step(self, learns_policy: bool, batch: Batch, *noise: Tensor) -> Tensor:
         """Make a gradient step; return the TD errors [B]."""
 
+    def _whole_step(self, learns_policy: bool, batch: Batch, *noise: Tensor) -> Tensor:
+        errors = self._step(learns_policy, batch, *noise)
+        self.scale.update()
+        return self.scale.finite(errors, 1.0)
+
     def learn_critics(self, batch: Batch, wanted: Tensor) -> Tensor:
         """Bring both critics nearer to `wanted` [B]; return the TD errors [B], their mean."""
-        self.critics.buffer.zero_()
+        self.critics.begin()
         parts = self.lanes.run(*(partial(self._learn_critic, critic, batch, wanted) for critic in self._twins()))
         errors = 0.5 * (parts[0][0] + parts[1][0])
         with torch.no_grad():
             loss, value = (parts[0][k] + parts[1][k] for k in (1, 2))
-            torch.stack((loss, 0.5 * value, errors.mean()), out=self.critics.extra)
-            self._apply("critics", self.critics)
-            self.totals[:3] += self.critics.extra
+            self.critics.average(torch.stack((loss, 0.5 * value, errors.mean())))
+            self.critics.apply()
+            self.totals[:3] += self.scale.finite(self.critics.statistics)
         return errors
 
     def _twins(self) -> tuple[Critic, Critic]:
@@ -95,12 +109,12 @@ class TwinLearner(ABC):
         return first, second
 
     def _learn_critic(self, critic: Critic, batch: Batch, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Add one critic's gradient to the flat buffer; return |TD errors| [B], the loss and the mean value."""
+        """Add one critic's gradient; return |TD errors| [B], the loss and the mean value."""
         value = critic(batch.features, batch.action)
         error = value - wanted
         squares = error.square() if batch.weight is None else error.square() * batch.weight
         loss = 0.5 * squares.mean()
-        loss.backward()
+        self.critics.backward(loss)
         return error.detach().abs(), loss.detach(), value.detach().mean()
 
     @torch.no_grad()
@@ -110,13 +124,6 @@ class TwinLearner(ABC):
             *(partial(_without_gradient, critic, features, action) for critic in self.target.module)
         )
         return torch.minimum(*values)
-
-    def _apply(self, name: str, flat: FlatParameters) -> None:
-        """Average a flat gradient over ranks, cut it, and make its optimiser's step."""
-        self.group.mean_(flat.buffer)
-        if self.max_norm:
-            flat.clip_gradient(self.max_norm)
-        self.optimisers[name].step()
 
     def set_learning_rate(self, rate: float) -> None:
         """See Learner.set_learning_rate."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from headway.envs.protocol import FeatureLayout
 from headway.errors import SpecError
-from headway.networks.layers import ACTIVATIONS, BeamConvolution, ScanEncoder, Weights, linear, stack
+from headway.networks.layers import ACTIVATIONS, BeamConvolution, ScanEncoder, Weights, linear, narrow, stack
 
 
 class Body(Protocol):
@@ -23,6 +23,7 @@ class Body(Protocol):
 
     memory_size: int  # H
     head: nn.Linear  # the last layer
+    precision: str  # of the products within it: fp32, bf16 or fp16; weights, memory and outputs are float32
 
     def __call__(self, features: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs [B, O] and the memory after them [B, H], for features [B, F] and the memory before them."""
@@ -40,6 +41,7 @@ class FeedForward(nn.Module):
     """Layers without memory."""
 
     memory_size = 0
+    precision = "fp32"
 
     def __init__(self, layers: list[nn.Module], head: nn.Linear) -> None:
         super().__init__()
@@ -48,16 +50,23 @@ class FeedForward(nn.Module):
 
     def forward(self, features: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """See Body."""
-        return self.head(self.layers(features)), memory
+        return self._outputs(features), memory
 
     def sequence(self, features: Tensor, memory: Tensor, begins: Tensor) -> tuple[Tensor, Tensor]:
         """See Body."""
-        outputs = self.head(self.layers(features.flatten(0, 1)))
+        outputs = self._outputs(features.flatten(0, 1))
         return outputs.unflatten(0, features.shape[:2]), memory.expand(len(features), *memory.shape)
+
+    def _outputs(self, features: Tensor) -> Tensor:
+        with narrow(self.precision, features.device):
+            outputs: Tensor = self.head(self.layers(features))
+        return outputs.float()
 
 
 class Recurrent(nn.Module):
     """An encoder and a gated recurrent unit (Cho et al. 2014, arXiv 1406.1078)."""
+
+    precision = "fp32"
 
     def __init__(self, encoder: list[nn.Module], cell: nn.GRUCell, head: nn.Linear) -> None:
         super().__init__()
@@ -68,19 +77,21 @@ class Recurrent(nn.Module):
 
     def forward(self, features: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """See Body."""
-        memory = self.cell(self.encoder(features), memory)
-        return self.head(memory), memory
+        with narrow(self.precision, features.device):
+            memory = self.cell(self.encoder(features), memory).float()
+            return self.head(memory).float(), memory
 
     def sequence(self, features: Tensor, memory: Tensor, begins: Tensor) -> tuple[Tensor, Tensor]:
         """See Body. Gradients flow back to the first step and no farther."""
-        encoded = self.encoder(features.flatten(0, 1)).unflatten(0, features.shape[:2])
         keep = (~begins).to(features.dtype).unsqueeze(-1)
         memories = []
-        for t in range(len(features)):
-            memory = self.cell(encoded[t], memory * keep[t])
-            memories.append(memory)
-        after = torch.stack(memories)
-        return self.head(after), after
+        with narrow(self.precision, features.device, again=True):
+            encoded = self.encoder(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+            for t in range(len(features)):
+                memory = self.cell(encoded[t], memory * keep[t]).float()
+                memories.append(memory)
+            after = torch.stack(memories)
+            return self.head(after).float(), after
 
 
 def mlp(spec: Mlp, layout: FeatureLayout, outputs: int, last_gain: float, weights: Weights) -> Body:

@@ -30,14 +30,18 @@ PolicyModule = ActorCritic | QNetwork | ActorTwinCritics
 MakeBody = Callable[[FeatureLayout, int, float], Body]
 
 
-def build_network(network: Network, algo: Algo, layout: FeatureLayout, actions: ActionSpace, seed: int) -> PolicyModule:
+def build_network(
+    network: Network, algo: Algo, layout: FeatureLayout, actions: ActionSpace, seed: int, precision: str = "fp32"
+) -> PolicyModule:
     """Build the network that the spec's algorithm learns. Raises SpecError where actions are of the wrong kind."""
     kind, spec = network.chosen()
     begins = Orthogonal if algo.chosen()[0] in BY_POLICY else Uniform
     weights = begins(torch.Generator().manual_seed(seed))
 
     def body(layout: FeatureLayout, outputs: int, gain: float) -> Body:
-        return BODIES[kind](spec, layout, outputs, gain, weights)
+        made = BODIES[kind](spec, layout, outputs, gain, weights)
+        made.precision = precision
+        return made
 
     return NETWORKS[algo.chosen()[0]](algo, body, layout, actions)
 

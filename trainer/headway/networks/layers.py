@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Protocol
 
 import torch
@@ -11,6 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headway.envs.protocol import FeatureLayout
+
+_NARROW: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def narrow(precision: str, device: torch.device, again: bool = False) -> AbstractContextManager[object]:
+    """Within it matrix products are made in bf16 or fp16, as torch.autocast chooses; fp32 changes nothing.
+
+    `again`: weights are used more than once, and so kept in the narrow type until the end.
+    """
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, _NARROW[precision], cache_enabled=again)
 
 
 class _SigmoidTanh(torch.autograd.Function):
