@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
 from headway.best import evaluate_if_due, forget_best
 from headway.envs.protocol import Transition
-from headway.parallel import SILENCE_S, check_divisible, join
+from headway.parallel import SILENCE_S, check_divisible, compute_with, join
 from headway.run_context import ProgressSnapshot, Report, RunContext, Stop, TrainResult
 from headway.session import Session
 from headway.watchdog import watchdog
@@ -29,7 +28,7 @@ def train(spec: TrainSpec, run: RunContext, stop: Stop, report: Report) -> Train
     CheckpointError) for what the user can mend, RuntimeError if another rank is lost.
     """
     check_divisible(spec, run.world_size)
-    torch.set_num_threads(run.threads)
+    compute_with(run.threads)
     # The watchdog speaks before gloo gives up on a silent peer: its exit code and its stacks say more.
     silence_s = max(SILENCE_S, run.stall_s + 60.0)
     with watchdog(run.stall_s) as beat, join(run.rank, run.world_size, silence_s) as group:

@@ -19,6 +19,7 @@ def fingerprint(world_size: int, device: str = "cpu") -> dict[str, JsonValue]:
         "cpuFeatures": _cpu_features(),
         "threads": torch.get_num_threads(),
         "worldSize": world_size,
+        "smallestIsZero": float(torch.tensor(1e-40) * 1.0) == 0.0,  # subnormal numbers are flushed
         "deterministicAlgorithms": torch.are_deterministic_algorithms_enabled(),
         "float32MatmulPrecision": torch.get_float32_matmul_precision(),
     }

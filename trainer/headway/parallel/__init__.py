@@ -2,6 +2,6 @@
 
 from headway.parallel.flat import FlatParameters
 from headway.parallel.group import SILENCE_S, Group, check_divisible, join
-from headway.parallel.lanes import Lanes
+from headway.parallel.lanes import Lanes, compute_with
 
-__all__ = ["SILENCE_S", "FlatParameters", "Group", "Lanes", "check_divisible", "join"]
+__all__ = ["SILENCE_S", "FlatParameters", "Group", "Lanes", "check_divisible", "compute_with", "join"]

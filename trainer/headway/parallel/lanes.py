@@ -15,6 +15,16 @@ import torch
 T = TypeVar("T")
 
 
+def compute_with(threads: int) -> None:
+    """Give the calling thread so many of torch's, and have it take numbers below 1.2e-38 for zero.
+
+    What Adam remembers of a weight that learns nothing any more shrinks to such numbers and stays there, and a processor
+    takes many times longer for each of them: with a third of the units idle, Adam took 2.6 times as long.
+    """
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # of this thread, and of those that it starts
+
+
 class Lanes:
     """Runs functions in 2 lanes where there are two threads or more, else one after the other.
 
@@ -25,7 +35,7 @@ class Lanes:
         self._pool: ThreadPoolExecutor | None = None
         self._joins = joins
         if threads >= 2:  # torch's number of threads is one of the calling thread
-            self._pool = ThreadPoolExecutor(2 - joins, "lane", torch.set_num_threads, (threads // 2,))
+            self._pool = ThreadPoolExecutor(2 - joins, "lane", compute_with, (threads // 2,))
 
     def run(self, *work: Callable[[], T]) -> list[T]:
         """Return what the functions return, in their order. Raises what the first of them raised."""
