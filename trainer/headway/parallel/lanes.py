@@ -18,8 +18,8 @@ T = TypeVar("T")
 def compute_with(threads: int) -> None:
     """Give the calling thread so many of torch's, and have it take numbers below 1.2e-38 for zero.
 
-    What Adam remembers of a weight that learns nothing any more shrinks to such numbers and stays there, and a processor
-    takes many times longer for each of them: with a third of the units idle, Adam took 2.6 times as long.
+    What Adam remembers of a weight that learns nothing any more shrinks to such numbers and stays there, and processors
+    are slow with them: with a third of the units idle, Adam took 2.6 times as long.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # of this thread, and of those that it starts
