@@ -98,7 +98,7 @@ def test_the_master_has_another_name_in_each_attempt():
     assert pods.master_address(run, 2) == "nav-2-0.nav.team.svc"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(valid_runs())
 def test_every_valid_run_gives_pods_that_pass_the_security_check(document):
     run = load.validate(document)

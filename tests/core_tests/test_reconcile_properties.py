@@ -63,7 +63,7 @@ def live_attempts(cluster):
     }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(HISTORIES)
 def test_in_any_history_one_gang_at_a_time_and_attempts_never_decrease(history):
     cluster = FakeCluster.of(failurePolicy={"maxRestarts": 3, "backoffSeconds": 1})
@@ -76,7 +76,7 @@ def test_in_any_history_one_gang_at_a_time_and_attempts_never_decrease(history):
     assert cluster.attempts == sorted(cluster.attempts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(HISTORIES)
 def test_after_any_history_the_run_comes_to_its_end_and_leaves_nothing_running(history):
     cluster = FakeCluster.of(failurePolicy={"maxRestarts": 3, "backoffSeconds": 1})
@@ -151,7 +151,7 @@ PODS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(RUNS, PODS, st.randoms())
 def test_the_order_of_children_does_not_matter(run, pods, random):
     shuffled = copy.copy(pods)
@@ -159,7 +159,7 @@ def test_the_order_of_children_does_not_matter(run, pods, random):
     assert reconcile(run, *pods) == reconcile(run, *shuffled)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(RUNS, PODS)
 def test_the_same_input_gives_the_same_plan_and_is_not_changed(run, pods):
     seen = see(run, *pods)
@@ -168,7 +168,7 @@ def test_the_same_input_gives_the_same_plan_and_is_not_changed(run, pods):
     assert seen == before
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(RUNS, PODS)
 def test_progress_is_never_the_reconcilers_to_write(run, pods):
     plan = reconcile(run, *pods)

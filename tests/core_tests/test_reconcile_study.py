@@ -36,7 +36,7 @@ def test_a_study_from_its_first_trial_to_its_best():
     assert best.metadata.name not in world.config_maps  # a run has a ConfigMap of its own name
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 6), max_size=12))
 def test_killed_after_any_action_exactly_n_are_told_and_none_twice(cuts):
     world = World(make_study())

@@ -233,7 +233,7 @@ class Unreliable(FakeService):
         return await self._losing(super().tell(*call))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.sampled_from(["lost", "away", "api"])), max_size=12),
     st.sampled_from([names.SUCCEEDED, names.FAILED]),

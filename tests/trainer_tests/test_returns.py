@@ -1,7 +1,7 @@
 import pytest
 import torch
 from headway.returns import gae, q_lambda
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 NO = torch.zeros(3, 1, dtype=torch.bool)
@@ -94,7 +94,6 @@ def slow_q_lambda(reward, best, terminated, truncated, gamma, lam):
 numbers, ends = st.floats(-10, 10), st.sampled_from([(False, False)] * 4 + [(True, False), (False, True)])
 
 
-@settings(deadline=None)  # the first call warms torch up
 @given(st.lists(st.tuples(numbers, numbers, ends), min_size=1, max_size=12), st.floats(0, 1), st.floats(0, 1))
 def test_q_lambda_is_the_weighted_sum_of_n_step_returns(steps, gamma, lam):
     reward, best, over = zip(*steps, strict=True)

@@ -103,7 +103,7 @@ def test_so_many_gradient_steps_are_made_for_so_many_steps(num_envs, steps, give
     assert algorithm.learner.steps == list(range(made)) and algorithm.gradient_steps == made
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(*[st.integers(1, n) for n in (4, 25, 5, 3, 20)], st.integers(0, 60))
 def test_it_is_so_for_any_numbers(num_envs, steps, every, gradient_steps, batch, starts):
     algorithm = make(num_envs, trainEvery=every, gradientSteps=gradient_steps, batchSize=batch, learningStarts=starts)
@@ -126,7 +126,7 @@ def test_the_noise_of_a_step_is_its_own_wherever_a_run_goes_on():
     assert len(algorithm.learner.drawn) == 3  # and it is drawn ahead
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 500))
 def test_an_update_is_whole_trainings_and_the_fewest_that_are_enough(total_envs, every, wanted):
     spec = spec_of("dqn", updateSteps=wanted, trainEvery=every)

@@ -4,7 +4,7 @@ from headway.envs.protocol import ActionSpace
 from headway.networks.build import build_network
 from headway.parallel import FlatParameters
 from headway_api.algo_spec import Algo, Network
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trainer_tests.algos_tests.making import Table
 from trainer_tests.networks_tests.making import LAYOUT
@@ -34,7 +34,6 @@ def test_a_follower_goes_its_share_of_the_way():
     assert torch.equal(follower.module.read(), module.read())
 
 
-@settings(deadline=None)  # the first call warms torch up
 @given(st.floats(0.01, 1), st.integers(1, 20))
 def test_what_is_left_of_the_way_is_a_power(share, times):
     module, _, follower = made([[1.0]])

@@ -114,7 +114,7 @@ step_of_six = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(step_of_six, max_size=6), max_size=4))
 def test_any_split_over_ranks_remembers_the_same(updates):
     """Slots are drawn, so they name levels that are there and free places."""

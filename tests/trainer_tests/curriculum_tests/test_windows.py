@@ -67,7 +67,7 @@ rewards = st.lists(st.floats(-1e9, 1e9, width=32), min_size=6, max_size=6)
 steps_of_six = st.lists(st.tuples(*[st.lists(st.booleans(), min_size=6, max_size=6)] * 3, rewards), max_size=25)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(steps_of_six, st.integers(1, 20))
 def test_any_split_over_ranks_counts_the_same(history, episodes):
     totals = []

@@ -34,7 +34,7 @@ def test_no_beam_slips_between_two_cells_that_touch_at_a_corner():
     assert ranges(made, 2.5, 1.5, angles, 9.0) == [0.0] * 5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.1, 0.3]), limit=st.floats(0.5, 30.0))
 def test_beams_are_rays_cast_alone_or_ones_beside_them_where_they_graze_a_corner(seed, share, limit):
     rng = np.random.default_rng(seed)

@@ -52,7 +52,7 @@ def test_people_begin_away_from_the_robot(make_spec):
     assert apart.min() >= 1.5 - 1e-5
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**31 - 1), model=st.sampled_from(MODELS))
 def test_nobody_begins_in_a_wall_a_robot_or_the_goal(make_spec, seed, model):
     crowd = CROWD | {"peopleModel": model, "robots": 2}
@@ -135,7 +135,7 @@ def test_eight_who_cross_by_orca_do_not_touch_and_all_arrive(make_spec):
     assert nearest(straight) < 0.2  # who does not look, walks through
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(aside=st.floats(-0.2, 0.2), speed=st.floats(0.4, 1.0), other=st.floats(0.4, 1.0))
 def test_two_who_meet_head_on_by_orca_pass_without_touching(make_spec, aside, speed, other):
     levels = {"world": {"empty": {"sizeMeters": 12.0}}, "people": 2, "peopleModel": "orca"}

@@ -49,7 +49,7 @@ def true_gap(box, kind, *data):
                min(to_segment(*edge, p) for edge in sides for p in box))  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     angle=st.floats(-math.pi, math.pi),
@@ -122,7 +122,7 @@ def test_a_robot_reverses_at_its_least_speed(make_spec):
     assert env.arrays.robot[0, a.SPEED] == pytest.approx(0.25, abs=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     speed=st.floats(-1.0, 1.0), turn=st.floats(-1.5, 1.5), heading=st.floats(-3.0, 3.0), seconds=st.floats(0.05, 0.4)
 )

@@ -55,7 +55,7 @@ WORLDS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(kind=WORLDS, radius=st.floats(0.05, 0.4), seed=st.integers(0, 1000))
 def test_start_and_goal_are_connected_with_the_promised_margin(kind, radius, seed):
     try:

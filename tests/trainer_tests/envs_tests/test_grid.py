@@ -63,7 +63,7 @@ def test_clearance_stops_at_255():
     assert grid[100, 300] == 100
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.02, 0.1, 0.3]))
 def test_rays_meet_what_a_brute_force_caster_meets(seed, share):
     grid = random_world(seed, share=share)
@@ -87,7 +87,7 @@ def test_a_ray_ends_at_its_range():
     assert cast_ray(world(np.zeros((30, 30))), f32(15), f32(15), f32(1), f32(0), f32(4.0)) == 4.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), limit=st.floats(0.3, 12.0))
 def test_obstacle_distance_is_exact_up_to_its_limit(seed, limit):
     grid = random_world(seed, share=0.03)
@@ -107,7 +107,7 @@ def test_a_disc_passes_a_gap_of_its_width_and_no_narrower_one():
         assert swath_is_free(grid, f32(5.5), f32(2.5), f32(5.5), f32(8.5), f32(radius)) is free
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.01, 0.05]), radius=st.floats(0.5, 4.0))
 def test_a_swath_is_free_where_dense_probes_along_it_are(seed, share, radius):
     made = random_world(seed, share=share)

@@ -24,7 +24,7 @@ def connected(env, i, radius):
     return bool(reached[cell[3], cell[2]])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     fill=st.floats(0.0, 0.4),
     walls=st.integers(0, 8),

@@ -32,7 +32,7 @@ def lockstep(made, px, py, heading, beams, limit):
     return ranges
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     share=st.sampled_from([0.0, 0.02, 0.1, 0.3]),
@@ -52,7 +52,7 @@ def test_every_beam_is_the_ray_cast_alone(seed, share, shapes, count, limit):
     assert lockstep(made, px, py, heading, beams, limit) == pytest.approx(alone, abs=2e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ox=st.floats(-6, 6), oy=st.floats(-6, 6), radius=st.floats(0.05, 1.0), heading=st.floats(-3, 3),
     limit=st.floats(0.5, 5.0),

@@ -103,7 +103,7 @@ def true_distance(shapes, p):
     return min(one(*shape) for shape in shapes)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 4))
 def test_rays_end_where_the_closed_forms_say(seed, count):
     made, shapes = random_world(seed, count)
@@ -120,7 +120,7 @@ def test_rays_end_where_the_closed_forms_say(seed, count):
         assert min(true) - 1e-4 <= found <= max(true) + 1e-4
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 4), limit=st.floats(0.3, 12.0))
 def test_distances_are_those_of_the_closed_forms(seed, count, limit):
     made, shapes = random_world(seed, count)
@@ -184,7 +184,7 @@ def test_a_world_begun_anew_forgets_its_shapes():
     assert not made.used.any()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), radius=st.floats(0.1, 2.5))
 def test_a_disc_fits_in_a_cell_exactly_where_nothing_is_nearer_than_its_radius(seed, radius):
     made, shapes = random_world(seed, 2)

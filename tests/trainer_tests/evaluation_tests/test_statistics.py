@@ -9,7 +9,7 @@ from headway.evaluation.statistics import (
     with_interval,
     worst_levels_mean,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from rliable import library, metrics
@@ -97,7 +97,6 @@ def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():
     assert 0.90 <= held / 400 <= 0.985
 
 
-@settings(deadline=None)
 @given(matrices, matrices)
 def test_the_published_statistics_agree(scores, baseline):
     assert interquartile_mean(scores) == pytest.approx(metrics.aggregate_iqm(scores), abs=1e-12)

@@ -1,6 +1,6 @@
 import torch
 from headway.networks import QNetwork
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trainer_tests.algos_tests.making import Table
 
@@ -17,7 +17,6 @@ def test_dueling_values_are_the_states_and_advantages_around_their_mean():
     assert network(STATES).tolist() == [[8, 9, 13], [4, 5, 6]]
 
 
-@settings(deadline=None)  # the first call warms torch up
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=6), st.floats(-100, 100))
 def test_what_is_added_to_all_advantages_changes_nothing_and_their_mean_is_the_states_value(advantages, surplus):
     first = QNetwork(Table([[7.0, *advantages]]), dueling=True)(torch.ones(1, 1))

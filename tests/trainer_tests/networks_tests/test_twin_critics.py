@@ -4,7 +4,7 @@ import pytest
 import torch
 from headway.networks import squashed_sample
 from headway.networks.twin_critics import LOG_STD_RANGE, critic_layout
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 from trainer_tests.algos_tests.making import linear_twins
@@ -16,7 +16,6 @@ def torchs_own(mean, log_std):
     return Independent(TransformedDistribution(normal, TanhTransform(cache_size=1)), 1)
 
 
-@settings(deadline=None)  # the first call warms torch up
 @given(st.floats(-3, 3), st.floats(-4, 1), st.lists(st.floats(-3, 3), min_size=1, max_size=4))
 def test_log_densities_are_those_of_torchs_transformed_distribution(mean, log_std, entries):
     noise = torch.tensor([entries])

@@ -43,7 +43,7 @@ def test_every_composition_is_what_a_slow_replay_says(given, steps):
         replay.learned(batch, torch.rand(16))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.sampled_from(EVERYTHING), st.integers(0, 10**6), st.integers(6, 60), st.integers(1, 5))
 def test_it_is_so_for_any_stream(given, seed, steps, num_envs):
     replay, stream = filled(steps, Stream(num_envs, seed), num_envs=num_envs, seed=seed, **given)

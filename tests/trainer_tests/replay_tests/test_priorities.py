@@ -111,7 +111,7 @@ def test_draws_are_functions_of_seed_shard_and_step(make):
         assert not torch.equal(first, made.draw(*other, 64, 0.4)[0])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 700), st.integers(0, 2**31), st.integers(1, 60))
 def test_both_kinds_draw_the_same(size, seed, batch):
     leaves = torch.randint(0, 2**38, (size,), generator=torch.Generator().manual_seed(seed))
@@ -124,7 +124,7 @@ def test_both_kinds_draw_the_same(size, seed, batch):
     torch.testing.assert_close(weight, other_weight)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data(), st.integers(1, 5000))
 def test_after_updates_in_any_order_every_sum_is_that_of_its_leaves(data, size):
     tree = SumTree(size, 0.6, 1e-4)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from headway.replay.windows import n_step
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 NONE = [False, False, False]
@@ -68,7 +68,6 @@ def slowly(reward, terminated, truncated, inside, gamma):
 STEP = st.tuples(st.integers(-8, 8), st.booleans(), st.booleans())
 
 
-@settings(deadline=None)
 @given(st.lists(STEP, min_size=1, max_size=6), st.integers(1, 6), st.sampled_from([0.5, 0.9, 1.0]))
 def test_it_is_what_a_loop_over_the_steps_says(steps, there, gamma):
     reward, terminated, truncated = (list(column) for column in zip(*steps, strict=True))
