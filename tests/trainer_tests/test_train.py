@@ -1,9 +1,11 @@
 import json
+import time
 
 import pytest
 import torch
 from headway import session
 from headway.checkpoint import load_tensors, read_manifest
+from headway.checkpoint.lineage import verify
 from headway.errors import CheckpointError, SpecError
 from headway.train import train
 from trainer_tests.conftest import line_spec
@@ -214,6 +216,23 @@ def test_checkpoints_are_kept_by_number_and_by_time(line_env, context):
     run = context(checkpoint_every_s=0.0, keep=2)
     train(line_spec(totalSteps=UPDATE * 5), run, never, ignore)
     assert sorted(p.name for p in run.checkpoints.glob("step-*")) == ["step-000000384.a1", "step-000000480.a1"]
+
+
+def test_what_is_reported_while_saves_run_beside_the_training_is_whole_and_the_last_one_is_of_the_end(
+    line_env, context
+):
+    seen = []
+
+    def report(snapshot):
+        time.sleep(0.02)  # updates of LineEnv take milliseconds
+        if snapshot.checkpoint is not None:
+            assert verify(snapshot.checkpoint.path).manifest.step == snapshot.checkpoint.step
+            seen.append((snapshot.step, snapshot.checkpoint.step))
+
+    result = train(line_spec(totalSteps=UPDATE * 20), context(checkpoint_every_s=1e-6, keep=99), never, report)
+    assert seen[-1] == (result.step, result.step)
+    early = [(step, saved) for step, saved in seen if saved < step]
+    assert early == seen[: len(early)] and early  # before the end, none is of the update that names it
 
 
 @pytest.mark.parametrize(

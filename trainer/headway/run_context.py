@@ -25,9 +25,13 @@ class RunContext:
     checkpoints: Path
     """Root that holds the step-* directories of this run: <uri>/<namespace>/<name>."""
     checkpoint_every_s: float = 60.0
-    """Seconds between two saves, by rank 0's clock; 0 saves at every update."""
+    """Seconds between two saves, by rank 0's clock; 0 saves at every update and waits until that is published."""
     keep: int = 3
     """How many of the newest whole checkpoints are kept."""
+    keep_best: bool = True
+    """Whether the checkpoint of the best evaluation is kept, too: the one at it, or the first after it."""
+    milestone_steps: int = 0
+    """The first checkpoint at or after each multiple of so many environment steps is kept for ever; 0: none is."""
     resume: str = "auto"
     """"auto" goes on from the newest whole checkpoint, "never" begins anew, a path (of a step-* directory, or of a root
     of them) says where to begin; the last two are for a run's first attempt, later ones go on from its own."""

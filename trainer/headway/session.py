@@ -16,7 +16,7 @@ from torch import Tensor
 from headway import checkpoint
 from headway.algos import build_algorithm
 from headway.algos.protocol import ExploresByStage, HasReplay
-from headway.checkpoint import CheckpointStore, Found, Manifest
+from headway.checkpoint import CheckpointStore, Found, Manifest, Retention, Saver, Snapshot
 from headway.curriculum import CurriculumRecord, RunningCurriculum
 from headway.envs import registry
 from headway.envs.protocol import HasOthers
@@ -75,9 +75,9 @@ class Session:
         self.curriculum = RunningCurriculum(spec, self.env, group)
         self.episodes = EpisodeSums()
         self.tracker = make_tracker(spec.trackers, run.out, group.rank)
-        self.store = CheckpointStore(run.checkpoints, run.uid, run.attempt, run.keep, group)
-        self.saved: CheckpointRef | None = None
-        self.saved_clock = time.monotonic()  # when the last checkpoint was written, or training began
+        retention = Retention(run.keep, run.keep_best, run.milestone_steps)
+        self.store = CheckpointStore(run.checkpoints, run.uid, run.attempt, retention, group.rank)
+        self.saver = Saver(self.store, group)
         self.parent = ""
         self.vector_steps = self.updates = 0
         self.best = Best()
@@ -98,6 +98,11 @@ class Session:
     def over(self) -> bool:
         """Say whether no update follows: nothing is left to train, the study has pruned this run, or it is to leave."""
         return self.finished or self.pruned or 0 < self.run.leave_at <= self.step
+
+    @property
+    def saved(self) -> CheckpointRef | None:
+        """The newest checkpoint that is published, or that the run has gone on from."""
+        return self.saver.saved
 
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
@@ -142,11 +147,19 @@ class Session:
 
     def save_is_due(self) -> bool:
         """Say whether it is time for a checkpoint by rank 0's clock; never on other ranks."""
-        waited = time.monotonic() - self.saved_clock
+        waited = time.monotonic() - self.saver.began_at
         return self.group.is_main and waited >= self.run.checkpoint_every_s
 
+    def save_at_boundary(self, due: bool, leaving: bool, busy: bool) -> None:
+        """Begin, go on with or end a save, all ranks together; see Saver.at_boundary."""
+        self.saver.at_boundary(self.snapshot, due, self.run.checkpoint_every_s == 0.0, leaving, busy)
+
     def save(self) -> None:
-        """Write everything that the future depends on, all ranks together."""
+        """Write everything that the future depends on, all ranks together, and wait until it is published."""
+        self.saver.finish(self.snapshot)
+
+    def snapshot(self, training_waits: bool) -> Snapshot:
+        """Copy everything that the future depends on; the replay's rows only where training does not wait."""
         own = _under("env.", self.env.get_state())
         own |= _under("algorithm.", self.algorithm.get_env_state())
         own |= _under("curriculum.", self.curriculum.own_state())
@@ -165,10 +178,10 @@ class Session:
             parent=self.parent, step=self.step, world_size=self.group.world_size, spec=self.spec.to_wire(),
             spec_hash=checkpoint.spec_hash(self.spec), loop=loop.to_wire(), tracker=self.tracker.state(), files={},
             fingerprint=checkpoint.fingerprint(self.group.world_size, self.run.device), complete=self.finished,
-            saved_at=time.time(),
+            saved_at=time.time(), best=list(self.best.rank) if self.best.stage >= 0 else [],
         )  # fmt: skip
-        self.saved = self.store.save(shared, own, draft, self.replay)
-        self.saved_clock = time.monotonic()
+        rows = self.store.segments.cut(self.replay, training_waits) if self.replay is not None else checkpoint.NOTHING
+        return Snapshot.of(draft, shared if self.group.is_main else {}, own, rows)
 
     def _agree_on_parent(self) -> Found | None:
         """Rank 0 chooses and verifies; the others take its word, or leave with it if it refuses."""
@@ -240,7 +253,7 @@ class Session:
         if not self.env.exact_state and self.group.is_main:
             log.warning("resume is not exact: the environment cannot give its state: new episodes begin")
         self.parent = found.directory.name
-        self.saved = CheckpointRef(found.manifest.step, found.directory, found.manifest.saved_at)
+        self.saver.saved = CheckpointRef(found.manifest.step, found.directory, found.manifest.saved_at)
 
     def _restore_replay(self, found: Found, own: dict[str, Tensor]) -> None:
         """Take the replay back; where new episodes begin, the old ones end."""

@@ -39,6 +39,7 @@ def train(spec: TrainSpec, run: RunContext, stop: Stop, report: Report) -> Train
             beat()
             return _loop(session, stop, report, beat)
         finally:
+            session.saver.close()
             session.tracker.close()
 
 
@@ -68,10 +69,9 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
         clock = now
 
         beat()
-        save, leave, prune = group.any(session.save_is_due(), stop(), is_told_to_end)
+        due, leave, prune, busy = group.any(session.save_is_due(), stop(), is_told_to_end, session.saver.is_busy)
         session.pruned = prune and not session.finished
-        if save or leave or session.over:
-            session.save()
+        session.save_at_boundary(due, leave or session.over, busy)
         snapshot = _snapshot(session, rate, metrics)
         if group.is_main:
             is_told_to_end = bool(report(snapshot))

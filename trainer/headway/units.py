@@ -28,6 +28,14 @@ def count(number: float) -> str:
     return f"{round(number):,}"
 
 
+def size(of_bytes: float) -> str:
+    """2345678 -> 2.3 MB."""
+    for unit, whole in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if of_bytes >= whole:
+            return f"{of_bytes / whole:.1f} {unit}"
+    return f"{of_bytes:.0f} B"
+
+
 def percent(share: float) -> str:
     """0.876 -> 88 %."""
     return f"{100 * share:.0f} %"

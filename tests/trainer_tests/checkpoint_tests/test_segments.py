@@ -6,34 +6,8 @@ from headway.checkpoint import load_history, load_tensors
 from headway.checkpoint.lineage import search, verify
 from headway.checkpoint.manifest import read_manifest
 from headway.checkpoint.segments import SegmentWriter
-from trainer_tests.checkpoint_tests.making import draft, store
-
-
-class Numbers:
-    """A history of K steps of 2 environments: step t holds [10 t, 10 t + 1]."""
-
-    def __init__(self, length, steps, num_envs=2):
-        self.length, self.steps, self.num_envs = length, steps, num_envs
-        self.kept = {t: self.step(t) for t in range(steps - self.held, steps)}
-
-    def step(self, t):
-        return torch.tensor([10 * t + n for n in range(self.num_envs)])
-
-    @property
-    def held(self):
-        return min(self.length, self.steps)
-
-    def grow(self, steps):
-        self.kept |= {t: self.step(t) for t in range(self.steps, self.steps + steps)}
-        self.steps += steps
-
-    def rows(self, first, last):
-        return {"number": torch.stack([self.kept[t] for t in range(first, last)])}
-
-    def put(self, first, rows):
-        if rows.keys() != {"number"}:
-            raise ValueError("another column")
-        self.kept |= {first + k: row for k, row in enumerate(rows["number"])}
+from trainer_tests.checkpoint_tests import making
+from trainer_tests.checkpoint_tests.making import Numbers, draft, store
 
 
 def empty(length, steps, num_envs=2):
@@ -45,7 +19,11 @@ def empty(length, steps, num_envs=2):
 def save(root, history, step, attempt=1, writer=None, keep=99):
     where = store(root, attempt, keep=keep)
     where.segments = writer or where.segments
-    return where.save({}, {}, draft(step, attempt), history).path
+    return making.save(where, {}, {}, draft(step, attempt), history)
+
+
+def write(writer, history):
+    return writer.write(writer.cut(history))
 
 
 def names(root):
@@ -114,7 +92,7 @@ def test_any_number_of_ranks_takes_its_environments_back(tmp_path):
     for rank in (0, 1):
         history = Numbers(64, 6)
         history.kept = {t: row + 100 * rank for t, row in history.kept.items()}
-        segments += SegmentWriter(tmp_path, 1, rank).write(history)
+        segments += write(SegmentWriter(tmp_path, 1, rank), history)
     manifest = manifest.model_copy(update={"segments": segments})
     for envs in (slice(0, 4), slice(1, 3)):
         back = empty(64, 6)
@@ -163,7 +141,7 @@ def test_a_manifest_cannot_point_outside_its_folder(tmp_path, name):
 
 
 def test_an_older_attempt_deletes_nothing_of_a_newer_one(tmp_path):
-    newer = SegmentWriter(tmp_path, 2, 0).write(Numbers(64, 2))  # written, and no manifest names it yet
+    newer = write(SegmentWriter(tmp_path, 2, 0), Numbers(64, 2))  # written, and no manifest names it yet
     save(tmp_path, Numbers(64, 3), 1, attempt=1, keep=1)
     assert {segment.name for segment in newer} <= {path.name for path in (tmp_path / "segments").iterdir()}
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -68,8 +69,13 @@ def finish(ranks: list[Rank], timeout_s: float = 100.0) -> list[tuple[int, str]]
             rank.log.unlink(missing_ok=True)
 
 
-def train_a_rank(env: str, wire: dict[str, Any], folder: Path, attempt: int, killed_at: int, victim: int) -> None:
-    """Train on LineEnv or the real one; rank `victim` ends itself with SIGKILL after update `killed_at` (0: never)."""
+def train_a_rank(
+    env: str, wire: dict[str, Any], folder: Path, attempt: int, killed_at: int, victim: int, pause_s: float = 0.0
+) -> None:
+    """Train on LineEnv or the real one; rank `victim` ends itself with SIGKILL after update `killed_at` (0: never).
+
+    Saves at every update and waits; with a pause, it saves beside the training, and each update takes so much longer.
+    """
     from headway.envs import registry
     from headway.run_context import RunContext
     from headway.train import train
@@ -84,12 +90,33 @@ def train_a_rank(env: str, wire: dict[str, Any], folder: Path, attempt: int, kil
     def die_or_go_on() -> bool:  # asked once an update, before the save
         nonlocal calls
         calls += 1
+        time.sleep(pause_s)
         if calls == killed_at and rank == victim:
             os.kill(os.getpid(), signal.SIGKILL)
         return False
 
     run = RunContext(
         namespace="here", name="run", uid="u1", attempt=attempt, out=folder, checkpoints=folder / "checkpoints",
-        checkpoint_every_s=0.0, keep=2, rank=rank, world_size=int(os.environ["WORLD_SIZE"]), threads=1,
+        checkpoint_every_s=1e-3 if pause_s else 0.0, keep=2, rank=rank, world_size=int(os.environ["WORLD_SIZE"]),
+        threads=1,
     )  # fmt: skip
     train(TrainSpec.model_validate(wire), run, die_or_go_on, lambda snapshot: None)
+
+
+def resume_a_rank(wire: dict[str, Any], roots: list[Path], out: Path, leave_at: int) -> None:
+    """Go on from what is under this rank's own root, train nothing, and say where that was."""
+    from headway.envs import registry
+    from headway.run_context import RunContext
+    from headway.train import train
+    from headway_api.train_spec import TrainSpec
+    from trainer_tests.line_env import LineEnv
+
+    registry.make_vector_env = lambda spec, num_envs, offset, threads, device: LineEnv(num_envs, offset, spec.seed)
+    logging.basicConfig(level=logging.INFO)
+    rank = int(os.environ["RANK"])
+    run = RunContext(
+        namespace="here", name="run", uid="u1", attempt=2, out=out, checkpoints=roots[rank], rank=rank,
+        world_size=int(os.environ["WORLD_SIZE"]), threads=1, leave_at=leave_at,
+    )  # fmt: skip
+    result = train(TrainSpec.model_validate(wire), run, lambda: False, lambda snapshot: None)
+    print("went on from", result.step, result.checkpoint, flush=True)

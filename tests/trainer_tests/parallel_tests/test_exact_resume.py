@@ -1,6 +1,7 @@
 """N+M steps equal N steps, kill -9, resume, M steps: every tensor of every rank, and the metrics."""
 
 import json
+import shutil
 import time
 from functools import partial
 
@@ -16,8 +17,8 @@ UPDATE = 12 * 8
 SPEC = line_spec(totalSteps=UPDATE * 6)
 
 
-def train(folder, world_size, attempt=1, killed_at=0, victim=0, spec=SPEC, env="line"):
-    return gang.start(world_size, gang.train_a_rank, env, spec.to_wire(), folder, attempt, killed_at, victim)
+def train(folder, world_size, attempt=1, killed_at=0, victim=0, spec=SPEC, env="line", pause_s=0.0):
+    return gang.start(world_size, gang.train_a_rank, env, spec.to_wire(), folder, attempt, killed_at, victim, pause_s)
 
 
 def newest(folder):
@@ -129,6 +130,30 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
     for code, output in gang.finish(train(killed, world_size, attempt=2, spec=spec, env=env)):
         assert code == 0, output
         assert "not exact" not in output
+    assert_equal(whole, killed, world_size)
+    if spec.self_play:
+        assert all(row["selfplay/episodes"] > 0 for row in rows(whole)[3:])  # before the kill and after it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("env", "world_size"), [("nav", 1), ("sac", 2)])
+def test_what_is_written_beside_the_training_goes_on_bit_for_bit(tmp_path, env, world_size):
+    """Killed while a save is under way: 1 is published, 2 or 3 and perhaps 4 or 5 are on their way or there."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    spec = {"nav": nav_spec, "sac": sac_spec}[env]()
+    for code, output in gang.finish(train(whole, world_size, spec=spec, env=env)):
+        assert code == 0, output
+    codes = gang.finish(train(killed, world_size, killed_at=6, victim=0, spec=spec, env=env, pause_s=0.3))
+    assert codes[0][0] == -9
+    assert UPDATE <= newest(killed).manifest.step <= UPDATE * 5
+    for code, output in gang.finish(train(killed, world_size, attempt=2, spec=spec, env=env, pause_s=0.1)):
+        assert code == 0, output
+        assert "not exact" not in output
+    assert_equal(whole, killed, world_size)
+
+
+def assert_equal(whole, killed, world_size):
+    """Both have ended, the second in its second attempt, with equal tensors and equal rows."""
     expected, result = newest(whole), newest(killed)
     assert (result.manifest.step, result.manifest.attempt, result.manifest.complete) == (UPDATE * 6, 2, True)
     assert sorted(result.manifest.files) == ["model.safetensors", *(f"rank-{r}.safetensors" for r in range(world_size))]
@@ -142,8 +167,6 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
     assert all(torch.equal(one[key], other[key]) for key in one)
     assert rows(whole) == rows(killed)
     assert any(row["learnability/episodes"] > 0 for row in rows(whole))  # what is remembered was played
-    if spec.self_play:
-        assert all(row["selfplay/episodes"] > 0 for row in rows(whole)[3:])  # before the kill and after it
 
 
 @pytest.mark.slow
@@ -189,3 +212,17 @@ def test_a_refusal_reaches_every_rank_as_the_same_message(tmp_path):
     refused = gang.finish(train(tmp_path, 2, attempt=2, spec=line_spec(seed=9)))
     for code, output in refused:
         assert code != 0 and "train.seed: 0 -> 9" in output
+
+
+@pytest.mark.slow
+def test_ranks_that_see_different_checkpoints_go_on_from_the_one_that_rank_0_chose(tmp_path):
+    """A node's view of shared storage may be behind, or ahead of, another's."""
+    gang.finish(train(tmp_path, 1, spec=SPEC))
+    mine, behind = tmp_path / "checkpoints", tmp_path / "behind"
+    shutil.copytree(mine, behind)
+    shutil.rmtree(behind / f"step-{UPDATE * 6:09d}.a1")
+    for roots, step in (([mine, behind], 6), ([behind, mine], 5)):
+        resumed = gang.start(2, gang.resume_a_rank, SPEC.to_wire(), roots, tmp_path / "out", UPDATE * 5)
+        expected = roots[0] / f"step-{UPDATE * step:09d}.a1"
+        for code, output in gang.finish(resumed):
+            assert code == 0 and f"went on from {UPDATE * step} {expected}" in output, output

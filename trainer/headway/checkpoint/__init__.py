@@ -5,16 +5,23 @@ from headway.checkpoint.fingerprint import differences as fingerprint_difference
 from headway.checkpoint.fingerprint import fingerprint
 from headway.checkpoint.lineage import Found, choose, search, verify
 from headway.checkpoint.manifest import FILE, MODEL, Manifest, read_manifest, spec_differences, spec_hash
-from headway.checkpoint.segments import History, load_history
+from headway.checkpoint.retention import Retention
+from headway.checkpoint.segments import NOTHING, History, load_history
+from headway.checkpoint.snapshot import Snapshot
 from headway.checkpoint.store import CheckpointStore
+from headway.checkpoint.writer import Saver
 
 __all__ = [
     "FILE",
     "MODEL",
+    "NOTHING",
     "CheckpointStore",
     "Found",
     "History",
     "Manifest",
+    "Retention",
+    "Saver",
+    "Snapshot",
     "choose",
     "fingerprint",
     "fingerprint_differences",

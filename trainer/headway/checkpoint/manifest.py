@@ -43,6 +43,13 @@ class Segment(FileRecord):
     name: str = Field(pattern=f"^{SEGMENT_NAME}$", description="Its name under segments/.")
 
 
+class Written(Contract):
+    """What one rank has written of a checkpoint."""
+
+    files: dict[FileName, FileRecord] = Field(description="In the checkpoint's directory, by name.")
+    segments: list[Segment] = Field(description="Of its replay: all that the checkpoint needs, oldest first.")
+
+
 class Manifest(Contract):
     """Written last: a directory without a valid one is not a checkpoint."""
 
@@ -57,6 +64,9 @@ class Manifest(Contract):
     spec: dict[str, JsonValue] = Field(description="The TrainSpec that it was trained by.")
     spec_hash: str = Field(max_length=64, description="Hash of what must not change in it.")
     loop: dict[str, JsonValue] = Field(description="State of the training loop: counters, curriculum, best score.")
+    best: list[Float] = described(
+        [], "What the best evaluation so far is compared by; empty without one.", max_length=8
+    )
     tracker: dict[str, JsonValue] = described({}, "State of the trackers.")
     files: dict[FileName, FileRecord] = Field(max_length=65537, description="Every other file, by name.")
     segments: list[Segment] = described([], "Files of the replay, which checkpoints share.", max_length=20000)

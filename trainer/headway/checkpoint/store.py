@@ -1,4 +1,4 @@
-"""Writing checkpoints so that a kill at any moment leaves the last one whole, and reading their tensors with care.
+"""Checkpoints on disk: written so that a kill at any moment leaves the last one whole. No rank waits for another here.
 
 A checkpoint is written into a hidden directory, every file synced, the manifest last, and then renamed: there is no
 moment at which a directory of the right name is half a checkpoint (Pillai et al. 2014, "All file systems are not
@@ -8,30 +8,36 @@ created equal": file before rename, directory after it).
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-from torch import Tensor
-
-from headway.checkpoint.files import sync_directory, write, write_atomically, write_tensors_hashed
+from headway.checkpoint.files import delete_checkpoint, sync_directory, write, write_atomically, write_tensors_hashed
 from headway.checkpoint.lineage import FENCES, Fence, Position, all_fences, lineage, positions_under, read_fences
-from headway.checkpoint.manifest import FILE, MODEL, SEGMENTS, FileRecord, Manifest, Segment, read_manifest
-from headway.checkpoint.segments import History, SegmentWriter, delete_unnamed
+from headway.checkpoint.manifest import FILE, MODEL, SEGMENTS, Manifest, Written, read_manifest
+from headway.checkpoint.retention import Retention, kept
+from headway.checkpoint.segments import SegmentWriter, delete_unnamed
+from headway.checkpoint.snapshot import Snapshot
 from headway.errors import CheckpointError
-from headway.parallel import Group
-from headway.run_context import CheckpointRef
+
+log = logging.getLogger("headway")
+
+_SUFFIX: Final = ".partial"
 
 
 class CheckpointStore:
     """The checkpoints of one attempt of one run, under `root`. Every rank has one; rank 0 writes what is shared."""
 
-    def __init__(self, root: Path, uid: str, attempt: int, keep: int, group: Group) -> None:
+    def __init__(self, root: Path, uid: str, attempt: int, retention: Retention, rank: int = 0) -> None:
         self.root = root
         self.uid = uid
         self.attempt = attempt
-        self.keep = keep
-        self.group = group
-        self.segments = SegmentWriter(root, attempt, group.rank)
+        self.retention = retention
+        self.rank = rank
+        self.segments = SegmentWriter(root, attempt, rank)
 
     def fence(self, parent: Path | None) -> None:
         """Supersede all earlier attempts: only descendants of `parent` count from now on. Rank 0 calls it.
@@ -39,6 +45,7 @@ class CheckpointStore:
         Raises CheckpointError if a newer attempt has begun.
         """
         self._refuse_if_superseded()
+        self._clear_partial(of_any=True)
         inside = Position.parse(parent.name) if parent and parent.parent.resolve() == self.root.resolve() else None
         if inside is None:
             self._set_aside()
@@ -48,78 +55,89 @@ class CheckpointStore:
         (self.root / FENCES).mkdir(parents=True, exist_ok=True)
         write_atomically(self.root / FENCES / f"a{self.attempt}.json", json.dumps(record.to_wire()).encode())
 
-    def save(
-        self, shared: dict[str, Tensor], own: dict[str, Tensor], draft: Manifest, history: History | None = None
-    ) -> CheckpointRef:
-        """Write one checkpoint, all ranks together. `draft` lists no files yet; `own` is this rank's state.
+    def write(self, snapshot: Snapshot) -> Written:
+        """Write and sync this rank's files of a checkpoint; it counts once `publish` has named them.
 
-        `history` is this rank's replay, if it has one.
-
-        Raises CheckpointError on rank 0 if a newer attempt has begun, or another run here: this process is a leftover
-        and must end.
+        Raises OSError, and CheckpointError if a newer attempt has begun, or another run here: this process is a
+        leftover and must end.
         """
-        position = Position(self.attempt, draft.step)
-        partial, final = self.root / f".{position.directory}.partial", self.root / position.directory
-        if self.group.is_main:
-            self._refuse_if_superseded()
-            self._refuse_if_set_aside()
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        self.group.any(False)  # nobody writes before the directory is there
-        name = f"rank-{self.group.rank}.safetensors"
-        records = {name: write_tensors_hashed(partial / name, own)}
-        if self.group.is_main:
-            records[MODEL] = write_tensors_hashed(partial / MODEL, shared)
-        segments = [] if history is None else self.segments.write(history)
-        written = {"files": {n: r.to_wire() for n, r in records.items()}, "segments": [s.to_wire() for s in segments]}
-        gathered = [json.loads(message) for message in self.group.gather(json.dumps(written).encode())]
-        if self.group.is_main:
-            files = {n: FileRecord(**r) for of_rank in gathered for n, r in of_rank["files"].items()}
-            pieces = [Segment(**s) for of_rank in gathered for s in of_rank["segments"]]
-            self._publish(partial, final, draft.model_copy(update={"files": files, "segments": pieces}))
-        return CheckpointRef(draft.step, final, draft.saved_at)
+        self._refuse_if_superseded()
+        self._refuse_if_set_aside()
+        partial = self._partial(snapshot.draft)
+        partial.mkdir(parents=True, exist_ok=True)  # whichever rank is first
+        name = f"rank-{self.rank}.safetensors"
+        files = {name: write_tensors_hashed(partial / name, snapshot.own)}
+        if self.rank == 0:
+            files[MODEL] = write_tensors_hashed(partial / MODEL, snapshot.shared)
+        return Written(files=files, segments=self.segments.write(snapshot.backlog))
 
-    def _publish(self, partial: Path, final: Path, manifest: Manifest) -> None:
-        for name, record in manifest.files.items():
-            if not (partial / name).is_file() or (partial / name).stat().st_size != record.size:
-                raise CheckpointError(
-                    f"{name} of another node is not under {partial}: checkpoints of several nodes need storage that "
-                    "all of them share; set checkpoint to a volume with access mode ReadWriteMany"
-                )
+    def publish(self, draft: Manifest, written: Iterable[Written]) -> None:
+        """Make a checkpoint of what all ranks have written, and delete what need not be kept. Rank 0 calls it.
+
+        Raises OSError, having published nothing, and CheckpointError as `write` does.
+        """
+        parts = list(written)
+        files = {name: record for part in parts for name, record in part.files.items()}
+        segments = [segment for part in parts for segment in part.segments]
+        manifest = draft.model_copy(update={"files": files, "segments": segments})
+        partial, final = self._partial(draft), self.final(draft)
+        self._refuse_if_elsewhere(partial, manifest)
         write(partial / FILE, json.dumps(manifest.to_wire(), indent=1).encode())
         sync_directory(partial)
         self._refuse_if_superseded()
         self._refuse_if_set_aside()
         if final.exists():  # the same attempt, once more by hand, passed over a damaged checkpoint of this step
-            shutil.rmtree(final)
+            delete_checkpoint(final)
         partial.rename(final)
-        sync_directory(self.root)
-        self._retain()
+        try:
+            sync_directory(self.root)
+        except OSError:
+            delete_checkpoint(final)  # its name may not last: older ones stay in its place
+            raise
+        try:
+            self._retain()
+        except OSError as error:
+            log.warning("checkpoints that need not be kept could not be deleted: %s", error)
+
+    def abandon(self, draft: Manifest) -> None:
+        """Leave nothing of a checkpoint that could not be published: every rank its segments, rank 0 the directory."""
+        try:
+            self.segments.undo()
+            if self.rank == 0:
+                shutil.rmtree(self._partial(draft), ignore_errors=True)
+        except OSError as error:
+            log.warning("what was written of a checkpoint could not be deleted: %s", error)
+
+    def final(self, draft: Manifest) -> Path:
+        """Where a checkpoint is once it is published."""
+        return self.root / Position(self.attempt, draft.step).directory
+
+    def _partial(self, draft: Manifest) -> Path:
+        return self.root / f".{self.final(draft).name}{_SUFFIX}"
+
+    def _clear_partial(self, of_any: bool = False) -> None:
+        """Delete what was left half written, by this attempt and older ones: a newer one looks after its own."""
+        for leftover in self.root.glob(f".step-*{_SUFFIX}"):
+            position = Position.parse(leftover.name[1:].removesuffix(_SUFFIX))
+            if of_any or position is None or position.attempt <= self.attempt:
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def _retain(self) -> None:
-        """Keep the newest of the lineage; delete older ones, superseded ones and what was left half written."""
-        here = positions_under(self.root)
-        kept = lineage(here, read_fences(self.root, self.uid))[: self.keep]
+        """Delete what need not be kept, what is superseded, what was left half written, and segments of none left."""
+        here, manifests = positions_under(self.root), {}
         for position in here:
-            if position not in kept and position.attempt <= self.attempt:
-                # First the manifest: a half deleted directory must not look whole.
-                (self.root / position.directory / FILE).unlink(missing_ok=True)
-                shutil.rmtree(self.root / position.directory, ignore_errors=True)
-        for leftover in self.root.glob(".step-*.partial"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            with suppress(ValueError):  # damaged: passed over by every resume
+                manifests[position] = read_manifest(self.root / position.directory)
+        order = lineage(here, read_fences(self.root, self.uid))
+        stays = kept(self.retention, order, {position: m.best for position, m in manifests.items()})
+        for position in here:
+            if position not in stays and position.attempt <= self.attempt:
+                delete_checkpoint(self.root / position.directory)
+                manifests.pop(position, None)
+        self._clear_partial()
         if (self.root / SEGMENTS).is_dir():
-            delete_unnamed(self.root, self._named(), self.attempt)
-
-    def _named(self) -> set[str]:
-        """Segments that some manifest here needs."""
-        found: set[str] = set()
-        for position in positions_under(self.root):
-            try:
-                manifest = read_manifest(self.root / position.directory)
-            except ValueError:
-                continue  # damaged: passed over by every resume
-            found |= {segment.name for segment in manifest.segments}
-        return found
+            named = {segment.name for manifest in manifests.values() for segment in manifest.segments}
+            delete_unnamed(self.root, named, self.attempt)
 
     def _set_aside(self) -> None:
         """Move what a run that begins anew finds under its root into a folder of its own: nothing is lost or mixed."""
@@ -133,6 +151,14 @@ class CheckpointStore:
         aside.mkdir()
         for path in found:
             path.rename(aside / path.name)
+
+    def _refuse_if_elsewhere(self, partial: Path, manifest: Manifest) -> None:
+        for name, record in manifest.files.items():
+            if not (partial / name).is_file() or (partial / name).stat().st_size != record.size:
+                raise CheckpointError(
+                    f"{name} of another node is not under {partial}: checkpoints of several nodes need storage that "
+                    "all of them share; set checkpoint to a volume with access mode ReadWriteMany"
+                )
 
     def _refuse_if_superseded(self) -> None:
         newer = [attempt for attempt in read_fences(self.root, self.uid) if attempt > self.attempt]
