@@ -204,7 +204,11 @@ def valid_runs(draw: st.DrawFn) -> Document:
         "processesPerNode": processes,
         "gpusPerNode": gpus,
         "train": train,
-        "checkpoint": {"volume": {"claimName": "ckpt"}, "everySeconds": draw(st.integers(1, 86400) | st.just(60.0))},
+        "checkpoint": {
+            "volume": {"claimName": "ckpt"},
+            "everySeconds": draw(st.integers(1, 86400) | st.sampled_from([60.0, "auto"])),
+            **draw(_some(keepBest=st.booleans(), milestoneSteps=st.integers(0, 10**12))),
+        },
         **draw(
             _some(
                 suspend=st.booleans(),

@@ -25,7 +25,7 @@ class Rule:
     field: str = ""  # wire name of the field that the message is about, for pointing
 
 
-def _integral(value: object) -> object:
+def integral(value: object) -> object:
     """JSON has one number type: the API server takes 5.0 for an integer, and so do we; never a bool or a string."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -39,7 +39,7 @@ def _number(value: object) -> object:
 
 
 # Integers that fit Go's int64 and a JSON reader that keeps doubles.
-Int = Annotated[int, BeforeValidator(_integral)]
+Int = Annotated[int, BeforeValidator(integral)]
 # A whole number that a CEL rule reads: CEL does not take 5.0 for one, so neither do we there.
 RuleInt = int
 Float = Annotated[float, BeforeValidator(_number)]

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from headway_api import names
-from headway_api.base import Contract, Float, Int, Rule, RuleInt, described
+from headway_api.base import Contract, Float, Int, Rule, RuleInt, described, integral
 from headway_api.pod_template import ObjectName, PodTemplate
 from headway_api.progress import Progress
 from headway_api.train_spec import TrainSpec
@@ -55,6 +55,20 @@ Processes = Annotated[
 ]
 
 
+def _seconds(value: object) -> object:
+    value = integral(value)
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 86400):
+        raise PydanticCustomError("seconds", "Input should be auto or a whole number from 1 to 86400")
+    return value
+
+
+EverySeconds = Annotated[
+    Literal["auto"] | Annotated[int, Field(ge=1, le=86400)],
+    BeforeValidator(_seconds),
+    Field(json_schema_extra={"x-headway-form": "seconds"}),
+]
+
+
 class CheckpointVolume(Contract):
     """A PersistentVolumeClaim of the run's namespace that keeps checkpoints, metrics and event files."""
 
@@ -67,8 +81,21 @@ class Checkpoint(Contract):
     volume: CheckpointVolume | None = Field(
         None, description="Where checkpoints are kept on a cluster; unset keeps them in the pod, and they go with it."
     )
-    every_seconds: Int = described(60, "Seconds between two checkpoints, at update boundaries.", ge=1, le=86400)
+    every_seconds: EverySeconds = described(
+        60,
+        "Seconds between two checkpoints, at update boundaries: a number, or auto for 10 to 3600, by what one costs "
+        "and how often the run has failed.",
+    )
     keep: Int = described(3, "How many of the newest checkpoints are kept.", ge=1, le=100)
+    keep_best: bool = described(
+        True, "Also keep the checkpoint of the best evaluation: the one at it, or the first after it, if there is any."
+    )
+    milestone_steps: Int = described(
+        0,
+        "Keep for ever the first checkpoint at or after each multiple of so many environment steps; 0 keeps none.",
+        ge=0,
+        le=10**12,
+    )
     resume: str = described(
         "auto",
         "auto goes on from this run's newest whole checkpoint; never begins anew; a path goes on from that checkpoint.",

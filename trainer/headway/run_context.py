@@ -24,8 +24,9 @@ class RunContext:
     """metrics.jsonl, tensorboard/ and best.* go here. Only rank 0 writes."""
     checkpoints: Path
     """Root that holds the step-* directories of this run: <uri>/<namespace>/<name>."""
-    checkpoint_every_s: float = 60.0
-    """Seconds between two saves, by rank 0's clock; 0 saves at every update and waits until that is published."""
+    checkpoint_every_s: float | Literal["auto"] = 60.0
+    """Seconds between two saves, by rank 0's clock; 0 saves at every update and waits until that is published; "auto"
+    chooses by what a save costs and how often the run has failed."""
     keep: int = 3
     """How many of the newest whole checkpoints are kept."""
     keep_best: bool = True

@@ -16,7 +16,7 @@ from torch import Tensor
 from headway import checkpoint
 from headway.algos import build_algorithm
 from headway.algos.protocol import ExploresByStage, HasReplay
-from headway.checkpoint import CheckpointStore, Found, Manifest, Retention, Saver, Snapshot
+from headway.checkpoint import CheckpointStore, Found, Interval, Manifest, Retention, Saver, Snapshot
 from headway.curriculum import CurriculumRecord, RunningCurriculum
 from headway.envs import registry
 from headway.envs.protocol import HasOthers
@@ -77,7 +77,7 @@ class Session:
         self.tracker = make_tracker(spec.trackers, run.out, group.rank)
         retention = Retention(run.keep, run.keep_best, run.milestone_steps)
         self.store = CheckpointStore(run.checkpoints, run.uid, run.attempt, retention, group.rank)
-        self.saver = Saver(self.store, group)
+        self.saver = Saver(self.store, group, Interval(run.checkpoint_every_s))
         self.parent = ""
         self.vector_steps = self.updates = 0
         self.best = Best()
@@ -144,15 +144,6 @@ class Session:
         except ValueError as error:
             raise SpecError("train.initFrom", path, f"its network does not fit: {error}") from None
         log.info("beginning with the weights of %s", path)
-
-    def save_is_due(self) -> bool:
-        """Say whether it is time for a checkpoint by rank 0's clock; never on other ranks."""
-        waited = time.monotonic() - self.saver.began_at
-        return self.group.is_main and waited >= self.run.checkpoint_every_s
-
-    def save_at_boundary(self, due: bool, leaving: bool, busy: bool) -> None:
-        """Begin, go on with or end a save, all ranks together; see Saver.at_boundary."""
-        self.saver.at_boundary(self.snapshot, due, self.run.checkpoint_every_s == 0.0, leaving, busy)
 
     def save(self) -> None:
         """Write everything that the future depends on, all ranks together, and wait until it is published."""

@@ -44,7 +44,7 @@ def train(spec: TrainSpec, run: RunContext, stop: Stop, report: Report) -> Train
 
 
 def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]) -> TrainResult:
-    spec, group, algorithm = session.spec, session.group, session.algorithm
+    spec, group, algorithm, saver = session.spec, session.group, session.algorithm, session.saver
     snapshot = _snapshot(session, 0.0, {})
     clock = time.monotonic()
     is_told_to_end = False  # on rank 0 only
@@ -69,9 +69,9 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
         clock = now
 
         beat()
-        due, leave, prune, busy = group.any(session.save_is_due(), stop(), is_told_to_end, session.saver.is_busy)
+        due, leave, prune, busy = group.any(saver.is_due, stop(), is_told_to_end, saver.is_busy)
         session.pruned = prune and not session.finished
-        session.save_at_boundary(due, leave or session.over, busy)
+        saver.at_boundary(session.snapshot, due, leave or session.over, busy)
         snapshot = _snapshot(session, rate, metrics)
         if group.is_main:
             is_told_to_end = bool(report(snapshot))

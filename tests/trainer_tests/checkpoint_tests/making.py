@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from headway.checkpoint import NOTHING, CheckpointStore, Manifest, Retention, Saver, Snapshot, spec_hash
+from headway.checkpoint import NOTHING, CheckpointStore, Interval, Manifest, Retention, Saver, Snapshot, spec_hash
 from headway.parallel import Group
 from trainer_tests.conftest import line_spec
 
@@ -35,7 +35,7 @@ def of_two(step, rank, attempt=1, backlog=NOTHING):
 
 def save(where, shared, own, draft, history=None):
     """Save and wait, as at the end of a run; return the directory."""
-    saver = Saver(where, Group())
+    saver = Saver(where, Group(), Interval(60.0))
     rows = where.segments.cut(history, True) if history else NOTHING
     saver.finish(lambda waits: Snapshot.of(draft, shared, own, rows))
     return saver.saved.path
@@ -75,6 +75,6 @@ class Numbers:
 
 def write(root, step, attempt=1, uid="u1", keep=99):
     """Save `snapshot` and wait; return the directory."""
-    saver = Saver(store(root, attempt, uid, keep), Group())
+    saver = Saver(store(root, attempt, uid, keep), Group(), Interval(60.0))
     saver.finish(lambda waits: snapshot(step, attempt, uid))
     return saver.saved.path

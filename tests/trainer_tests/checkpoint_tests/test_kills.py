@@ -52,13 +52,13 @@ for moment, root in enumerate(roots, 1):
 
 def save_one_rank(root, step, attempt=1):
     """By the thread, as training does; the replay has one row more than at the step before."""
-    from headway.checkpoint import Saver
+    from headway.checkpoint import Interval, Saver
     from headway.parallel import Group
 
     where = store(root, attempt, keep=1)
     if found := search(root, "u1", []):
         where.segments.accept(found.manifest.segments, 64)
-    saver = Saver(where, Group())
+    saver = Saver(where, Group(), Interval(60.0))
     saver.finish(lambda waits: snapshot(step, attempt, backlog=where.segments.cut(Numbers(64, step // 10 + 3))))
 
 

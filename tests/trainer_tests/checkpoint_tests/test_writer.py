@@ -3,9 +3,11 @@ import threading
 
 import pytest
 import torch
-from headway.checkpoint import CheckpointStore, Retention, Saver, Snapshot, load_tensors, read_manifest
+from headway.checkpoint import CheckpointStore, Interval, Retention, Saver, Snapshot, load_tensors, read_manifest
 from headway.checkpoint import segments as segments_module
 from headway.checkpoint import store as store_module
+from headway.checkpoint import writer as writer_module
+from headway.checkpoint.interval import best_interval
 from headway.checkpoint.lineage import search
 from headway.errors import CheckpointError
 from headway.parallel import Group
@@ -38,16 +40,16 @@ def full():
     return OSError(errno.ENOSPC, "No space left on device")
 
 
-def saver(root, keep=99):
-    found = Saver(store(root, keep=keep), Group())
+def saver(root, keep=99, interval=None):
+    found = Saver(store(root, keep=keep), Group(), interval or Interval(60.0))
     found.store.fence(None)
     return found
 
 
-def boundary(saver, step, due=False, leaving=False, waits=False, take=None, group=None):
+def boundary(saver, step, due=False, leaving=False, take=None, group=None):
     """What the loop does after an update."""
     busy = (group or saver.group).any(saver.is_busy)[0]
-    saver.at_boundary(take or (lambda waits: snapshot(step)), due, waits, leaving, busy)
+    saver.at_boundary(take or (lambda waits: snapshot(step)), due, leaving, busy)
 
 
 def idle(saver):
@@ -93,10 +95,11 @@ def test_who_leaves_waits_for_the_save_under_way_and_saves_the_last_update(tmp_p
 
 
 def test_a_save_at_every_update_is_waited_for(tmp_path, gate):
-    mine = saver(tmp_path)
+    mine = saver(tmp_path, interval=Interval(0.0))
     gate.open.set()
     for step in (10, 20):
-        boundary(mine, step, due=True, waits=True)
+        assert mine.is_due
+        boundary(mine, step, due=True)
         assert mine.saved.step == step
 
 
@@ -241,13 +244,28 @@ def test_more_rows_than_are_copied_are_read_as_they_are_written_and_training_wai
         assert load_tensors(newest)["number"].tolist() == [[10 * history.steps - 10, 10 * history.steps - 9]]
 
 
+def test_the_interval_follows_from_what_a_save_has_cost_training(tmp_path, gate, monkeypatch):
+    """The clock goes on by a second at each look: 2 s at the boundary where it began, 1 s where its end was seen."""
+    mine, now = saver(tmp_path, interval=Interval("auto")), [1000.0]
+    monkeypatch.setattr(writer_module.time, "monotonic", lambda: now.append(now[-1] + 1.0) or now[-1])
+    gate.open.set()
+    mine.at_boundary(lambda waits: snapshot(10), True, False, False)
+    mine._job.wait()
+    mine.at_boundary(lambda waits: snapshot(20), False, False, False)
+    assert mine.interval.seconds == best_interval(3.0, 86400.0)
+
+
 # --- two ranks ------------------------------------------------------------------------------------------------------
 
 
 def ranks(root, program):
     """`program(saver)` on two ranks."""
     store(root).fence(None)
-    return together(2, lambda group: program(Saver(CheckpointStore(root, "u1", 1, Retention(99), group.rank), group)))
+    return together(2, lambda group: program(made(root, group)))
+
+
+def made(root, group):
+    return Saver(CheckpointStore(root, "u1", 1, Retention(99), group.rank), group, Interval(60.0))
 
 
 def at(saver, step, **more):

@@ -3,6 +3,7 @@
 from headway.checkpoint.files import load_tensors, write_tensors
 from headway.checkpoint.fingerprint import differences as fingerprint_differences
 from headway.checkpoint.fingerprint import fingerprint
+from headway.checkpoint.interval import Interval
 from headway.checkpoint.lineage import Found, choose, search, verify
 from headway.checkpoint.manifest import FILE, MODEL, Manifest, read_manifest, spec_differences, spec_hash
 from headway.checkpoint.retention import Retention
@@ -18,6 +19,7 @@ __all__ = [
     "CheckpointStore",
     "Found",
     "History",
+    "Interval",
     "Manifest",
     "Retention",
     "Saver",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from headway_api.base import Contract, Int
+from headway_api.base import Contract, Float, Int, described
 from pydantic import Field, ValidationError
 
 from headway.checkpoint.manifest import FILE, MODEL, SEGMENTS, FileRecord, Manifest, read_manifest
@@ -49,6 +49,13 @@ class Fence(Contract):
     uid: str = Field(max_length=128)
     attempt: Int = Field(ge=0)
     parent: str = Field("", max_length=64, description="Directory under the same root; empty: began anew.")
+    run_began: Float = described(0.0, "When the run's first attempt began, in seconds since the epoch.", ge=0)
+    failures: Int = described(0, "Attempts of the run that had ended until then without having been asked to.", ge=0)
+
+    def next(self, attempt: int, parent: str, was_asked: bool) -> Fence:
+        """Return the fence of the attempt after this one, which had left as it was asked to, or else has failed."""
+        failures = self.failures + (0 if was_asked else 1)
+        return Fence(uid=self.uid, attempt=attempt, parent=parent, run_began=self.run_began, failures=failures)
 
 
 @dataclass(frozen=True)

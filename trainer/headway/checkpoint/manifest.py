@@ -74,6 +74,7 @@ class Manifest(Contract):
         {}, "What rounding depends on: where it differs, a resume is not exact."
     )
     complete: bool = described(False, "The completion record: nothing is left to train.")
+    left: bool = described(False, "No update followed: nothing was left to train, or the attempt was asked to leave.")
     saved_at: Float = Field(ge=0, description="Seconds since the epoch; wall-clock figures are in JSON only.")
 
     def train_spec(self) -> TrainSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -29,6 +29,10 @@ class Snapshot:
         But for a backlog that is live: then training waits until the snapshot is written.
         """
         return cls(draft, copied(shared), copied(own), backlog)
+
+    def as_the_last(self) -> Snapshot:
+        """Return it as one after which no update follows."""
+        return replace(self, draft=self.draft.model_copy(update={"left": True}))
 
     @property
     def bytes(self) -> int:

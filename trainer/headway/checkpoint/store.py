@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +39,7 @@ class CheckpointStore:
         self.retention = retention
         self.rank = rank
         self.segments = SegmentWriter(root, attempt, rank)
+        self.fenced: Fence | None = None  # what `fence` has left, on rank 0
 
     def fence(self, parent: Path | None) -> None:
         """Supersede all earlier attempts: only descendants of `parent` count from now on. Rank 0 calls it.
@@ -46,14 +48,23 @@ class CheckpointStore:
         """
         self._refuse_if_superseded()
         self._clear_partial(of_any=True)
+        newest = max(self._own_fences(), key=lambda fence: fence.attempt, default=None)
         inside = Position.parse(parent.name) if parent and parent.parent.resolve() == self.root.resolve() else None
+        if inside is not None and inside.attempt == self.attempt:
+            self.fenced = newest  # the same attempt once more, by hand: its fence stands
+            return
+        directory = inside.directory if inside else ""
+        if newest is None:
+            self.fenced = Fence(uid=self.uid, attempt=self.attempt, parent=directory, run_began=time.time())
+        else:
+            was_asked = inside is not None and inside.attempt == newest.attempt
+            was_asked = was_asked and read_manifest(self.root / directory).left
+            self.fenced = newest.next(self.attempt, directory, was_asked)
         if inside is None:
             self._set_aside()
-        elif inside.attempt == self.attempt:
-            return  # the same attempt once more, by hand: its fence stands
-        record = Fence(uid=self.uid, attempt=self.attempt, parent=inside.directory if inside else "")
         (self.root / FENCES).mkdir(parents=True, exist_ok=True)
-        write_atomically(self.root / FENCES / f"a{self.attempt}.json", json.dumps(record.to_wire()).encode())
+        content = json.dumps(self.fenced.to_wire()).encode()
+        write_atomically(self.root / FENCES / f"a{self.attempt}.json", content)
 
     def write(self, snapshot: Snapshot) -> Written:
         """Write and sync this rank's files of a checkpoint; it counts once `publish` has named them.
@@ -159,6 +170,9 @@ class CheckpointStore:
                     f"{name} of another node is not under {partial}: checkpoints of several nodes need storage that "
                     "all of them share; set checkpoint to a volume with access mode ReadWriteMany"
                 )
+
+    def _own_fences(self) -> list[Fence]:
+        return [fence for fence in all_fences(self.root) if fence.uid == self.uid]
 
     def _refuse_if_superseded(self) -> None:
         newer = [attempt for attempt in read_fences(self.root, self.uid) if attempt > self.attempt]

@@ -11,12 +11,14 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
 from headway_api.base import Contract
 
+from headway.checkpoint.interval import Interval
 from headway.checkpoint.manifest import Manifest, Written
 from headway.checkpoint.snapshot import Snapshot
 from headway.checkpoint.store import CheckpointStore
@@ -70,24 +72,30 @@ class _Told(Contract):
 class Saver:
     """One rank's part in saving. All ranks call every method alike, at boundaries of updates."""
 
-    def __init__(self, store: CheckpointStore, group: Group) -> None:
-        self.store, self.group = store, group
+    def __init__(self, store: CheckpointStore, group: Group, interval: Interval) -> None:
+        self.store, self.group, self.interval = store, group, interval
         self.saved: CheckpointRef | None = None  # the newest that is published
-        self.began_at = time.monotonic()  # the last save, or the training
+        self._began_at = time.monotonic()  # the last save, or the training
+        self._cost_s = 0.0  # by which the save under way has delayed training so far
         self._draft: Manifest | None = None  # of the save under way
         self._needed = 0  # bytes of this rank's files
         self._job: _Job | None = None  # what this rank does, or has done, for it; None: others work
         self._is_publishing = False
 
     @property
+    def is_due(self) -> bool:
+        """This rank's vote: whether it is time for a save by rank 0's clock."""
+        return self.group.is_main and time.monotonic() - self._began_at >= self.interval.seconds
+
+    @property
     def is_busy(self) -> bool:
         """This rank's vote: whether it is still at work for the save under way."""
         return self._job is not None and not self._job.is_done
 
-    def at_boundary(self, take: Take, due: bool, waits: bool, leaving: bool, busy: bool) -> None:
+    def at_boundary(self, take: Take, due: bool, leaving: bool, busy: bool) -> None:
         """Do what is to be done between two updates; all but `take` are equal on all ranks.
 
-        `due`: a save is wanted, which begins here unless one is under way; `waits`: and training waits for it.
+        `due`: a save is wanted, which begins here unless one is under way; with an interval of 0 training waits for it.
         `leaving`: no update follows. `busy`: some rank has voted so.
 
         Raises CheckpointError if training must not or cannot be saved; what the thread has raised, on all ranks.
@@ -96,9 +104,14 @@ class Saver:
             self.finish(take)
             return
         if self._draft is not None and not busy:
-            self._report(self._advance())
+            with self._costing():
+                self._report(self._advance())
+            if self._draft is None:
+                self._reckon()
         if due and self._draft is None:
-            self._begin(take(waits))
+            self._cost_s, waits = 0.0, self.interval.seconds == 0.0
+            with self._costing():
+                self._begin(take(waits))
             if waits:
                 self._report(self._settle())
 
@@ -106,7 +119,7 @@ class Saver:
         """Save this very moment and wait until it is published. Raises CheckpointError if two tries have failed."""
         self._report(self._settle())
         for _ in range(_TRIES):
-            self._begin(take(True))
+            self._begin(take(True).as_the_last())
             if not (refused := self._settle()):
                 return
             if self.group.is_main:
@@ -122,8 +135,19 @@ class Saver:
         if self._job is not None:
             self._job.wait(_CLOSING_S)
 
+    @contextmanager
+    def _costing(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._cost_s += time.monotonic() - began
+
+    def _reckon(self) -> None:
+        """A save has ended: what it has cost says how soon the next one is due."""
+        if (fence := self.store.fenced) is not None:
+            self.interval.saved(self._cost_s, fence.failures, time.time() - fence.run_began)
+
     def _begin(self, snapshot: Snapshot) -> None:
-        self.began_at = time.monotonic()
+        self._began_at = time.monotonic()
         self._draft, self._needed, self._is_publishing = snapshot.draft, snapshot.bytes, self.group.world_size == 1
         self._job = _Job(lambda: self._write(snapshot))
         if snapshot.backlog.is_live:
