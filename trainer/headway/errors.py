@@ -22,3 +22,16 @@ class SpecError(UserError):
 
 class CheckpointError(UserError):
     """A checkpoint that must not or cannot be resumed: another run's, another spec's, or damaged."""
+
+
+class RankLostError(RuntimeError):
+    """This rank has given up waiting for others, and the attempt with it: the message names them.
+
+    Not the user's to mend: the gang is restarted from its last checkpoint. `ranks` are those that are lost, empty if
+    nobody can be named; `hung` says that they were given up while they may still exist.
+    """
+
+    def __init__(self, message: str, ranks: tuple[int, ...] = (), hung: bool = False) -> None:
+        super().__init__(message)
+        self.ranks = ranks
+        self.hung = hung

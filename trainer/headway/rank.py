@@ -19,7 +19,7 @@ from headway_api.progress import EvaluationPoint
 from headway_api.train_spec import TrainSpec
 from headway_api.training_run import TrainingRun
 
-from headway.errors import UserError
+from headway.errors import RankLostError, UserError
 from headway.launch.progress_log import logged
 from headway.launch.record import Notes, Record
 from headway.launch.settings import Settings, from_environment
@@ -47,6 +47,8 @@ def main(train: Train, folder: Path) -> int:
     notes.begin(rank)  # after that: with a launcher that is gone already, its folder is gone too, and this raises
     record = _train(train, rank, stop=lambda: terminated.is_set() or notes.asked_to_stop())
     notes.leave(record)
+    if record.lost is not None:  # threads of torch's wait on, and the interpreter would for them
+        os._exit(record.exit_code)
     return record.exit_code
 
 
@@ -60,6 +62,12 @@ def _train(train: Train, rank: int, stop: Stop) -> Record:
     except (UserError, load.SpecError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return Record(rank, names.OUTCOME_FAILED, names.EXIT_BAD_INPUT, time.time(), error=str(error))
+    except RankLostError as lost:
+        print(f"error: {lost}", file=sys.stderr, flush=True)
+        return Record(
+            rank, names.OUTCOME_FAILED, names.EXIT_ERROR, time.time(), error=str(lost), lost=list(lost.ranks),
+            hung=lost.hung,
+        )  # fmt: skip
     except Exception as error:
         at = time.time()
         traceback.print_exc()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from headway_api.train_spec import TrainSpec
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from headway.best import evaluate_if_due, forget_best
 from headway.envs.protocol import Transition
-from headway.parallel import SILENCE_S, check_divisible, compute_with, join
+from headway.parallel import LIFE_S, SILENCE_S, check_divisible, compute_with, join
 from headway.run_context import ProgressSnapshot, Report, RunContext, Stop, TrainResult
 from headway.session import Session
 from headway.watchdog import watchdog
@@ -25,13 +26,14 @@ def train(spec: TrainSpec, run: RunContext, stop: Stop, report: Report) -> Train
 
     Call it in one process a rank. `report` is called on rank 0, after every update and at the end; once it returns True
     the study has pruned this run, which saves after its next update and ends. Raises UserError (SpecError,
-    CheckpointError) for what the user can mend, RuntimeError if another rank is lost.
+    CheckpointError) for what the user can mend, RankLostError if another rank is (see `parallel.join`).
     """
     check_divisible(spec, run.world_size)
     compute_with(run.threads)
-    # The watchdog speaks before gloo gives up on a silent peer: its exit code and its stacks say more.
+    # The watchdog of a rank that hangs speaks before the others give it up: its exit code and its stacks say more.
     silence_s = max(SILENCE_S, run.stall_s + 60.0)
-    with watchdog(run.stall_s) as beat, join(run.rank, run.world_size, silence_s) as group:
+    meet = partial(join, run.rank, run.world_size, silence_s, LIFE_S, run.device)
+    with watchdog(run.stall_s) as beat, meet(beat) as group:
         session = Session(spec, run, group)
         try:
             if not session.begin() and group.is_main:
@@ -49,6 +51,7 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
     clock = time.monotonic()
     is_told_to_end = False  # on rank 0 only
     while not session.over:
+        group.enter(f"update {session.updates + 1}")
         steps_before = session.step
         features = collect(session)
         collected_at = time.monotonic()

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,7 @@ RANK_COMMAND = (sys.executable, "-m", "headway.rank")
 # a launcher that gave up would look like a crash.
 RENDEZVOUS_TIMEOUT_S = 365 * 24 * 3600
 EXIT_BARRIER_S = 60.0  # how long a node whose ranks are done waits for the other nodes
+STACKS_S = 1.0  # what a rank that hangs is given to write its stacks before it is killed
 
 
 @dataclass
@@ -42,6 +44,7 @@ class _Gang:
     command: Sequence[str]
     exit_codes: dict[int, int] = field(default_factory=dict)  # of failed ranks
     error: BaseException | None = None  # of the agent itself
+    ended: set[int] = field(default_factory=set)  # ranks that hung, and were killed for it
 
     def run(self) -> None:
         """Run the ranks to their end. Raises nothing: what went wrong is in `exit_codes` or in `error`."""
@@ -89,6 +92,15 @@ class _Gang:
         first = self.settings.node_rank * self.settings.nproc
         return outcome.of_finished_ranks(self.notes.records(), range(first, first + self.settings.nproc))
 
+    def end_hung_ranks(self) -> None:
+        """Kill this node's ranks that others have given up: the agent would first ask them to leave, and wait."""
+        lost = {rank for record in self.notes.records() if record.hung for rank in record.lost or ()}
+        for rank in lost - self.ended:
+            self.ended.add(rank)
+            if pid := self.notes.pid(rank):
+                _send(pid, signal.SIGABRT)  # a stopped process does not heed it, one that runs writes its stacks
+                threading.Timer(STACKS_S, _send, (pid, signal.SIGKILL)).start()
+
     def ranks_have_left_well(self) -> bool:
         """Say whether every rank of this node has returned from training."""
         records = self.notes.records()
@@ -128,6 +140,7 @@ def _run_gang(gang: _Gang) -> Outcome:
         thread.join(0.1)
         if gang.notes.asked_to_stop() and not gang.notes.any_begun():
             return Outcome(names.OUTCOME_STOPPED, names.EXIT_SAVED_AND_LEFT)
+        gang.end_hung_ranks()
         if done_since is None and gang.ranks_have_left_well():
             done_since = time.monotonic()
         if done_since is not None and time.monotonic() - done_since > EXIT_BARRIER_S:
@@ -142,6 +155,11 @@ def _endpoint(settings: Settings) -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _await_eof(notes: Notes) -> None:

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,15 @@ def start(world_size: int, program: Callable[..., None], *arguments: Any) -> lis
 
 def finish(ranks: list[Rank], timeout_s: float = 100.0) -> list[tuple[int, str]]:
     """Wait for all; return (exit code, output) of each, in rank order."""
-    try:
+    with ended(ranks):
         return [(rank.wait(timeout_s), rank.log.read_text()) for rank in ranks]
+
+
+@contextmanager
+def ended(ranks: list[Rank]) -> Iterator[list[Rank]]:
+    """Kill at the end those that are left."""
+    try:
+        yield ranks
     finally:
         for rank in ranks:
             rank.process.kill()
@@ -70,18 +78,27 @@ def finish(ranks: list[Rank], timeout_s: float = 100.0) -> list[tuple[int, str]]
 
 
 def train_a_rank(
-    env: str, wire: dict[str, Any], folder: Path, attempt: int, killed_at: int, victim: int, pause_s: float = 0.0
+    env: str,
+    wire: dict[str, Any],
+    folder: Path,
+    attempt: int,
+    killed_at: int,
+    victim: int,
+    pause_s: float = 0.0,
+    by: signal.Signals = signal.SIGKILL,
+    life_s: float = 60.0,
 ) -> None:
-    """Train on LineEnv or the real one; rank `victim` ends itself with SIGKILL after update `killed_at` (0: never).
+    """Train on LineEnv or the real one; rank `victim` sends itself a signal after update `killed_at` (0: never).
 
     Saves at every update and waits; with a pause, it saves beside the training, and each update takes so much longer.
     """
+    from headway import train as loop
     from headway.envs import registry
     from headway.run_context import RunContext
-    from headway.train import train
     from headway_api.train_spec import TrainSpec
     from trainer_tests.line_env import LineEnv
 
+    loop.LIFE_S = life_s
     if env == "line":
         registry.make_vector_env = lambda spec, num_envs, offset, threads, device: LineEnv(num_envs, offset, spec.seed)
     logging.basicConfig(level=logging.INFO)
@@ -92,7 +109,7 @@ def train_a_rank(
         calls += 1
         time.sleep(pause_s)
         if calls == killed_at and rank == victim:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), by)
         return False
 
     run = RunContext(
@@ -100,7 +117,7 @@ def train_a_rank(
         checkpoint_every_s=1e-3 if pause_s else 0.0, keep=2, rank=rank, world_size=int(os.environ["WORLD_SIZE"]),
         threads=1,
     )  # fmt: skip
-    train(TrainSpec.model_validate(wire), run, die_or_go_on, lambda snapshot: None)
+    loop.train(TrainSpec.model_validate(wire), run, die_or_go_on, lambda snapshot: None)
 
 
 def resume_a_rank(wire: dict[str, Any], roots: list[Path], out: Path, leave_at: int) -> None:

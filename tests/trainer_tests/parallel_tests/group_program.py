@@ -1,6 +1,8 @@
-"""What three ranks do in test_group.py: a module of its own, since a started process imports it by name."""
+"""What ranks do in test_group.py and test_lost_ranks.py: a module of its own, since a process imports it by name."""
 
 import os
+import signal
+import time
 
 import torch
 from headway.parallel import join
@@ -14,3 +16,28 @@ def check_group() -> None:
         assert group.any(rank == 2, False) == [True, False]
         assert group.gather(b"ab"[:rank]) == [b"", b"a", b"ab"]
         assert group.from_main(b"main" if rank == 0 else b"ignored") == b"main"
+
+
+def vote_until(victim: int, what: str, silence_s: float, life_s: float, folder: str = "") -> None:
+    """Vote again and again; at its third vote the rank `victim` does something else."""
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    with join(rank, world_size, silence_s, life_s) as group:
+        for number in range(1, 1000):
+            group.enter(f"update {number}")
+            if folder:
+                with open(f"{folder}/{rank}", "w") as file:
+                    file.write(str(number))
+                time.sleep(0.05)
+            if number == 3 and rank == victim:
+                if what == "raises":
+                    raise ValueError("the loss is not finite")
+                if what == "hangs":
+                    time.sleep(1000)
+                os.kill(os.getpid(), signal.SIGKILL if what == "is killed" else signal.SIGSTOP)
+            if group.any(number == 40)[0]:
+                return
+
+
+def join_only() -> None:
+    with join(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), silence_s=2.0):
+        pass

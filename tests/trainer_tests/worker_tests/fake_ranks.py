@@ -92,5 +92,20 @@ def meets_the_others(spec, run, stop, report):
     return result("stopped")
 
 
+def rank_1_hangs(spec, run, stop, report):
+    """Ranks vote; the second stops at its third vote, and whoever it is notes that it has left the votes."""
+    from headway.parallel import join
+
+    with join(run.rank, run.world_size, silence_s=60.0, life_s=3.0) as group:
+        for number in range(1, 1000):
+            group.enter(f"update {number}")
+            if run.rank == 1 and number == 3 and "FAKE_STOPS" in os.environ:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            group.any(False)
+            (FOLDER / f"votes-{run.rank}").write_text(str(number))
+            time.sleep(0.05)
+    return result("done")
+
+
 if __name__ == "__main__":
     sys.exit(main(globals()[sys.argv[1]], Path(sys.argv[2])))

@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 
 import pytest
@@ -43,6 +44,11 @@ def test_a_node_is_done_only_if_each_of_its_ranks_is(records, outcome, code):
     assert (result.outcome, result.exit_code) == (outcome, code)
 
 
+def witness(rank, at, error, lost, hung=False):
+    return Record(rank, "failed", 1, at, error=error, lost=lost, hung=hung)
+
+
+SILENT = "rank 1 (node 0) has given no sign of life for 60 s: given up at update 12"
 CLOSED = "RuntimeError: Connection closed by peer"
 OLD = NOW - AGENT_GRACE_S - 1
 FAILURES = {
@@ -65,6 +71,27 @@ FAILURES = {
         [failed(0, NOW - 1, "ValueError: nan")],
         {0: 1, 1: -signal.SIGTERM},
         (1, "rank 0: ValueError: nan"),
+    ),
+    "a rank that hung is named by those who gave it up, and not as killed": (
+        [witness(0, NOW - 2, SILENT, [1], hung=True), witness(2, NOW - 1, SILENT, [1], hung=True)],
+        {0: 1, 1: -signal.SIGKILL, 2: 1},
+        (1, SILENT),
+    ),
+    "so is one on another node": ([witness(0, NOW - 2, SILENT, [1], hung=True)], {0: 1}, (1, SILENT)),
+    "a killed rank says more by its signal than those who found it gone": (
+        [witness(0, NOW - 1, "rank 1 (node 0) is gone", [1])],
+        {0: 1, 1: -signal.SIGKILL},
+        (137, "rank 1: killed by SIGKILL (often: out of memory)"),
+    ),
+    "a rank's own error counts before the word of a witness, whoever wrote first": (
+        [witness(0, NOW - 2, "rank 1 (node 0) is gone", [1]), failed(1, NOW - 1, "ValueError: nan")],
+        {0: 1, 1: 1},
+        (1, "rank 1: ValueError: nan"),
+    ),
+    "a rank that was given up and went on is no cause by its own words": (
+        [witness(0, NOW - 2, SILENT, [1], hung=True), witness(1, NOW - 1, "node 0 is gone", [])],
+        {0: 1, 1: 1},
+        (1, SILENT),
     ),
     "SIGTERM alone is named": ([], {0: -signal.SIGTERM}, (143, "rank 0: killed by SIGTERM")),
     "a rank that left without a note comes before the errors that follow": (
@@ -118,7 +145,16 @@ def test_notes_come_back_by_rank(tmp_path):
     notes = Notes(tmp_path)
     for rank in (10, 2):
         notes.leave(done(rank))
-    assert [record.rank for record in notes.records()] == [2, 10]
+    notes.leave(witness(3, NOW, SILENT, [1], hung=True))
+    assert notes.records() == [done(2), witness(3, NOW, SILENT, [1], hung=True), done(10)]
+
+
+def test_a_rank_that_has_started_is_known_by_its_process(tmp_path):
+    notes = Notes(tmp_path)
+    assert notes.pid(3) is None and not notes.any_begun()
+    notes.begin(3)
+    assert notes.pid(3) == os.getpid() and notes.any_begun()
+    assert notes.records() == []
 
 
 def test_a_request_to_stop_is_seen_by_a_rank_that_starts_after_it(tmp_path):

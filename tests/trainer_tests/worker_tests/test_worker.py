@@ -2,6 +2,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -133,11 +134,37 @@ def test_a_launcher_waits_for_its_peers_as_long_as_the_operator_lets_it(monkeypa
     assert gang.error is None and seen[0].rdzv_configs["timeout"] > 90 * 86400
 
 
+def test_a_rank_that_hangs_is_named_killed_and_ends_the_launcher(launch):
+    begun = time.monotonic()
+    code, message = launch("rank_1_hangs", nproc=3, FAKE_STOPS="1").wait()
+    assert code == names.EXIT_ERROR
+    assert message["error"] == "rank 1 (node 0) has given no sign of life for 3 s: given up at update 3"
+    assert time.monotonic() - begun < 40  # torch's agent alone would let it be for 30 s more
+
+
+@pytest.mark.parametrize(
+    ("hung", "words"), [(0, "node 0, which keeps the ranks' store, has not answered"), (1, "rank 1 (node 1) has given")]
+)
+def test_a_node_that_hangs_is_named_by_the_other_and_ends_once_it_goes_on(launch, tmp_path, hung, words):
+    nodes = _two_nodes()
+    launchers = [launch("rank_1_hangs", PET_NODE_RANK=str(rank), **nodes) for rank in range(2)]
+    wait_for(lambda: all((tmp_path / f"votes-{rank}").exists() for rank in range(2)))
+    processes = [launchers[hung].process.pid, *_children(launchers[hung].process.pid)]
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    code, message = launchers[1 - hung].wait()
+    assert code == names.EXIT_ERROR
+    assert f"{words} " in message["error"] and "for 3 s: given up at update" in message["error"]
+    votes = (tmp_path / f"votes-{hung}").read_text()
+    for pid in processes:
+        os.kill(pid, signal.SIGCONT)
+    code, message = launchers[hung].wait()
+    assert (code, message["outcome"]) == (names.EXIT_ERROR, "failed")
+    assert int((tmp_path / f"votes-{hung}").read_text()) <= int(votes) + 1  # it may have been about to write that one
+
+
 def test_two_nodes_find_each_other_even_if_the_first_comes_last(launch, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    nodes = {"PET_NNODES": "2", "PET_MASTER_ADDR": "localhost", "PET_MASTER_PORT": port}
+    nodes = _two_nodes()
     second = launch("meets_the_others", PET_NODE_RANK="1", **nodes)
     time.sleep(3)
     first = launch("meets_the_others", PET_NODE_RANK="0", **nodes)
@@ -145,6 +172,18 @@ def test_two_nodes_find_each_other_even_if_the_first_comes_last(launch, tmp_path
     assert (tmp_path / "votes-0").read_text() == "[True]"
     second.terminate()  # one node is told, and both leave
     assert [node.wait()[0] for node in (first, second)] == [names.EXIT_SAVED_AND_LEFT] * 2
+
+
+def _two_nodes():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    return {"PET_NNODES": "2", "PET_MASTER_ADDR": "localhost", "PET_MASTER_PORT": port}
+
+
+def _children(pid):
+    tasks = Path(f"/proc/{pid}/task").iterdir()  # the agent's thread has started them
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 def _alive(pid):

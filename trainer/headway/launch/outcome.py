@@ -63,22 +63,32 @@ def of_failed_ranks(records: Sequence[Record], exit_codes: Mapping[int, int], no
     """Return the outcome of a gang that a rank has ended. `exit_codes` by rank; negative ones are signals.
 
     The ranks that did not fail first fail too (a peer is gone), and one that is killed cannot say so. So whoever was
-    killed without a word is the cause, unless a rank's error is so old that the agent did the killing; then whoever
-    left without a note, as the watchdog does; else it is the earliest error.
+    killed without a word is the cause, unless it was killed for hanging, or by the agent, long after an error;
+    then whoever left without a note, as the watchdog does; else it is the earliest error. A rank that has only given up
+    waiting for others is a witness, and never named where they have an error of their own.
     """
     errors = {r.rank: r for r in records if r.outcome == names.OUTCOME_FAILED}
     earliest = min(errors.values(), key=lambda record: record.time, default=None)
+    hung = {rank for record in errors.values() if record.hung for rank in record.lost or ()}
     killed = {rank: -code for rank, code in exit_codes.items() if code < 0 and rank not in errors}
-    violent = {rank: number for rank, number in killed.items() if number != signal.SIGTERM}
+    violent = {rank: number for rank, number in killed.items() if number != signal.SIGTERM and rank not in hung}
     if violent and (earliest is None or now - earliest.time < AGENT_GRACE_S):
         return _killed(*min(violent.items()))
     silent = {rank: code for rank, code in exit_codes.items() if code > 0 and rank not in errors}
     if silent:
         return _left(*min(silent.items()))
     if earliest is not None:
-        whose = "" if earliest.exit_code == names.EXIT_BAD_INPUT else f"rank {earliest.rank}: "
-        return Outcome(names.OUTCOME_FAILED, earliest.exit_code, error=whose + earliest.error)
+        return _of_error(earliest, errors)
     return _killed(*min(killed.items()))
+
+
+def _of_error(earliest: Record, errors: Mapping[int, Record]) -> Outcome:
+    """The outcome of the earliest error, or of the rank's that it blames."""
+    own = [errors[rank] for rank in earliest.lost or () if rank in errors and errors[rank].lost is None]
+    cause = own[0] if own else earliest
+    is_told_alone = cause.exit_code == names.EXIT_BAD_INPUT or cause.lost is not None  # not as this rank's affair
+    whose = "" if is_told_alone else f"rank {cause.rank}: "
+    return Outcome(names.OUTCOME_FAILED, cause.exit_code, error=whose + cause.error)
 
 
 def _killed(rank: int, number: int) -> Outcome:

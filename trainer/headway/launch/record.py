@@ -19,6 +19,8 @@ class Record:
     step: int | None = None
     checkpoint: str | None = None
     error: str = ""
+    lost: list[int] | None = None  # where this rank has only given up waiting: for whom, as far as that is known
+    hung: bool = False  # those may still be there
 
 
 class Notes:
@@ -37,12 +39,19 @@ class Notes:
         return self._stop.exists()
 
     def begin(self, rank: int) -> None:
-        """Note that a rank has started."""
-        (self.folder / f"rank-{rank}.started").touch()
+        """Note that a rank has started, as this process."""
+        draft = self.folder / f"rank-{rank}.pid"
+        draft.write_text(str(os.getpid()), encoding="utf-8")
+        os.replace(draft, self.folder / f"rank-{rank}.started")
 
     def any_begun(self) -> bool:
         """Say whether any rank of this node has started."""
         return next(self.folder.glob("rank-*.started"), None) is not None
+
+    def pid(self, rank: int) -> int | None:
+        """Return the process of a rank that has started on this node."""
+        started = self.folder / f"rank-{rank}.started"
+        return int(started.read_text(encoding="utf-8")) if started.exists() else None
 
     def leave(self, record: Record) -> None:
         """Note how a rank ended, whole or not at all."""

@@ -1,7 +1,7 @@
 """Ranks that train one policy together: the group they form and the one buffer that their gradients meet in."""
 
 from headway.parallel.flat import FlatParameters
-from headway.parallel.group import SILENCE_S, Group, check_divisible, join
+from headway.parallel.group import LIFE_S, SILENCE_S, Group, check_divisible, join
 from headway.parallel.lanes import Lanes, compute_with
 
-__all__ = ["SILENCE_S", "FlatParameters", "Group", "Lanes", "check_divisible", "compute_with", "join"]
+__all__ = ["LIFE_S", "SILENCE_S", "FlatParameters", "Group", "Lanes", "check_divisible", "compute_with", "join"]

@@ -1,8 +1,9 @@
-"""The ranks of one run: sums, votes and messages among them, over gloo. With one rank everything is the identity."""
+"""The ranks of one run: sums, votes and messages among them. With one rank everything is the identity."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -11,28 +12,53 @@ import torch.distributed as dist
 from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
-from headway.errors import SpecError
+from headway.errors import RankLostError, SpecError
+from headway.parallel.backend import GLOO, backend, gpu_of
+from headway.parallel.pulse import Pulse
+from headway.parallel.roll import Patience
+from headway.parallel.vigil import Vigil
 
-# A dead peer closes its connections and is noticed at once; this bounds the wait for one that is alive but silent.
+# A dead peer closes its connections and is noticed at once; this bounds the wait for one that lives and does not come.
 SILENCE_S = 300.0
+# Nor is one waited for whose process has given no sign of life for so long. A thread that does nothing else gives two a
+# second, so this is for machines that stand still (a hung node, a paused container), and above what a virtual machine
+# pauses for when it is moved.
+LIFE_S = 60.0
+# Torch's own timeouts come later than ours, which say whose fault it is.
+LATER = timedelta(seconds=60)
 
 
 class Group:
-    """This process's place among the ranks. Every method but the properties must be called by all ranks alike."""
+    """This process's place among the ranks. Every method but the properties must be called by all ranks alike.
 
-    def __init__(self, rank: int = 0, world_size: int = 1) -> None:
+    Raises RankLostError where others are waited for in vain.
+    """
+
+    def __init__(
+        self, rank: int = 0, world_size: int = 1, vigil: Vigil | None = None, device_backend: str = GLOO
+    ) -> None:
         self.rank = rank
         self.world_size = world_size
+        self._vigil = vigil
+        self._has_nccl = device_backend != GLOO
 
     @property
     def is_main(self) -> bool:
         """Say whether this is rank 0, the only one that logs, reports and writes manifests."""
         return self.rank == 0
 
+    def enter(self, phase: str) -> None:
+        """Say where this rank is, for the message in which it gives up on others."""
+        if self._vigil is not None:
+            self._vigil.phase = phase
+
     def sum_(self, tensor: Tensor) -> Tensor:
-        """Add `tensor` up over ranks, in place. Gloo's ring adds in an order that depends on shape and ranks alone."""
-        if self.world_size > 1:
-            dist.all_reduce(tensor)
+        """Add `tensor` up over ranks, in place. Gloo's ring adds in an order that depends on shape and ranks alone.
+
+        On the GPU by NCCL where every rank has one of its own; this thread waits for the sum in any case.
+        """
+        if self._vigil is not None:
+            self._vigil.run(lambda: dist.all_reduce(tensor, async_op=True), self._has_nccl and tensor.is_cuda)
         return tensor
 
     def mean_(self, tensor: Tensor) -> Tensor:
@@ -46,7 +72,7 @@ class Group:
 
     def gather(self, message: bytes) -> list[bytes]:
         """Return every rank's message, in rank order. Plain bytes: nothing between processes is pickled."""
-        if self.world_size == 1:
+        if self._vigil is None:
             return [message]
         sizes = torch.zeros(self.world_size, dtype=torch.int64)
         sizes[self.rank] = len(message)
@@ -54,7 +80,7 @@ class Group:
         row = torch.zeros(longest, dtype=torch.uint8)
         row[: len(message)] = torch.frombuffer(bytearray(message), dtype=torch.uint8) if message else row[:0]
         rows = [torch.empty_like(row) for _ in range(self.world_size)]
-        dist.all_gather(rows, row)
+        self._vigil.run(lambda: dist.all_gather(rows, row, async_op=True))
         return [r[:size].numpy().tobytes() for r, size in zip(rows, sizes.tolist(), strict=True)]
 
     def from_main(self, message: bytes) -> bytes:
@@ -63,19 +89,65 @@ class Group:
 
 
 @contextmanager
-def join(rank: int, world_size: int, silence_s: float = SILENCE_S) -> Iterator[Group]:
+def join(
+    rank: int,
+    world_size: int,
+    silence_s: float = SILENCE_S,
+    life_s: float = LIFE_S,
+    device: str = "cpu",
+    beat: Callable[[], None] = lambda: None,
+) -> Iterator[Group]:
     """Form the group that MASTER_ADDR and MASTER_PORT name; leave it at the end, however that comes.
 
-    Raises RuntimeError in the waiting call when a peer dies, or is silent for `silence_s` seconds.
+    `device` is where this rank's tensors are. `beat` is called every second in which others are waited for.
+
+    Raises RankLostError, here or in a call of the group, when a rank is gone, has given no sign of life for `life_s`
+    seconds, or has not come for `silence_s` seconds to where the others wait. Torch's threads then wait on for a minute
+    and more, and the interpreter for them: the process is to leave by `os._exit`.
     """
     if world_size == 1:
         yield Group()
         return
-    dist.init_process_group("gloo", rank=rank, world_size=world_size, timeout=timedelta(seconds=silence_s))
+    timeout = timedelta(seconds=silence_s) + LATER
+    store = _store(rank, timeout)
+    node, gpu = int(os.environ.get("GROUP_RANK", "0")), gpu_of(device)  # the first is torch's agent's word for a node
+    pulse = Pulse(dist.PrefixStore("pulse", store.clone()), rank, world_size, node, gpu)
+    vigil = Vigil(pulse, Patience(silence_s, life_s), beat)
+    pulse.start()
     try:
-        yield Group(rank, world_size)
-    finally:
+        vigil.await_arrival()
+        chosen = backend([gpu, *(sign.gpu for sign in pulse.roll.signs.values())])
+        if chosen != GLOO:
+            torch.cuda.set_device(device)
+            # NCCL's own watchdog would kill this process, which could not say then whom it has waited for.
+            os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
+        vigil.run(
+            lambda: dist.init_process_group(chosen, store=store, rank=rank, world_size=world_size, timeout=timeout)
+        )
+        yield Group(rank, world_size, vigil, chosen)
+    except RankLostError:
+        raise  # and leave the group as it is: taking it down would wait for the calls that never end
+    except BaseException as error:
+        pulse.tell(RankLostError(f"rank {rank} (node {node}) has failed: {type(error).__name__}: {error}", (rank,)))
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        raise
+    else:
         dist.destroy_process_group()
+    finally:
+        pulse.stop()
+
+
+def _store(rank: int, timeout: timedelta) -> dist.TCPStore:
+    """Where ranks find one another: in torch's agent on node 0, or without an agent in rank 0. Waits for no other."""
+    has_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return dist.TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=rank == 0 and not has_agent,
+        timeout=timeout,
+        wait_for_workers=False,
+    )
 
 
 def check_divisible(spec: TrainSpec, world_size: int) -> None:
