@@ -170,6 +170,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     env.add_argument("--seconds", metavar="S", type=float, default=5.0, help="for each measurement (default: 5)")
     env.add_argument("--json", action="store_true", help="one JSON object a line, as off a terminal, not a table")
     env.set_defaults(command=_bench_env)
+    _add_bench_train(subjects.add_parser("train", help="steps a second of whole runs, by number of ranks"))
     study = subjects.add_parser("study", help="trials a second of a study, by way and storage")
     study.description = (
         "Ask, report once, tell: the study service with and without TLS and token, beside Optuna's ways."
@@ -189,6 +190,29 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     replay.add_argument("--seconds", metavar="S", type=float, default=3.0, help="for each measurement (default: 3)")
     replay.add_argument("--json", action="store_true", help="one JSON object a line, as off a terminal, not a table")
     replay.set_defaults(command=_bench_replay)
+
+
+def _add_bench_train(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Train as `headway run` does, by each number of ranks in turns, and compare."
+    parser.add_argument(
+        "--task",
+        metavar="NAME|SPEC",
+        default="default",
+        help="default, jaxnav, or a TrainingRun's file (default: default)",
+    )
+    parser.add_argument("--algo", choices=["ppo", "pqn", "dqn", "sac", "td3"], help="default: ppo, or the file's")
+    parser.add_argument("--processes", metavar="N", type=int, nargs="+", default=[1, 2], help="ranks (default: 1 2)")
+    parser.add_argument("--threads", metavar="N", type=int, default=1, help="CPU threads of a rank (default: 1)")
+    parser.add_argument("--envs", metavar="N", type=int, default=0, help="over all ranks (default: 512, or the file's)")
+    parser.add_argument(
+        "--scaling", choices=["strong", "weak"], default="strong",
+        help="strong: the same work over all ranks; weak: as much for each rank (default: strong)",
+    )  # fmt: skip
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where ranks learn (default: cpu)")
+    parser.add_argument("--seconds", metavar="S", type=float, default=10.0, help="of each training (default: 10)")
+    parser.add_argument("--repeats", metavar="N", type=int, default=3, help="turns: medians are printed (default: 3)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, as off a terminal, not a table")
+    parser.set_defaults(command=_bench_train)
 
 
 def _add_worker(parser: argparse.ArgumentParser) -> None:
@@ -278,6 +302,13 @@ def _bench_env(options: argparse.Namespace) -> int:
     from headway.commands.bench import bench_env
 
     return bench_env(options, console)
+
+
+def _bench_train(options: argparse.Namespace) -> int:
+    console = _console()
+    from headway.commands.bench_train import bench_train
+
+    return bench_train(options, console)
 
 
 def _bench_study(options: argparse.Namespace) -> int:

@@ -41,3 +41,17 @@ def vote_until(victim: int, what: str, silence_s: float, life_s: float, folder: 
 def join_only() -> None:
     with join(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), silence_s=2.0):
         pass
+
+
+def sum_on_gpus(one_each: bool, end: str) -> None:
+    """Add tensors up on the GPU, and vote; then rank 1 comes to `end`, while rank 0 adds on."""
+    rank = int(os.environ["RANK"])
+    device = f"cuda:{rank if one_each else 0}"
+    with join(rank, 2, 60.0, life_s=3.0, device=device) as group:
+        assert group.sum_(torch.full((1000,), rank + 1.0, device=device)).eq(3).all()
+        assert group.any(rank == 1) == [True]
+        assert ("nccl" in str(torch.distributed.get_backend_config())) == one_each
+        if end and rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL if end == "is killed" else signal.SIGSTOP)
+        if end:
+            group.sum_(torch.ones(1000, device=device))

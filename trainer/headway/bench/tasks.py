@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Final
 
 from headway_api.algo_spec import Algo, Mlp, Network, Ppo
 from headway_api.curriculum_spec import Curriculum, Stage
@@ -16,6 +17,8 @@ from headway.errors import UserError
 
 ROLLOUT_STEPS = 32
 MINIBATCHES = 8
+ALGOS: Final = ("ppo", "pqn", "dqn", "sac", "td3")
+DISCRETE: Final = ("dqn", "pqn")
 
 
 def bench_spec(task: str, envs: int) -> TrainSpec:
@@ -36,6 +39,27 @@ def bench_spec(task: str, envs: int) -> TrainSpec:
         return TrainSpec.model_validate(spec.to_wire() | changed)
     except ValidationError as error:
         raise UserError(f"--envs: found {envs}: " + explain(error.errors()[0])) from None
+
+
+def with_algo(spec: TrainSpec, algo: str | None) -> TrainSpec:
+    """Return the spec learned by another algorithm, at much the same pace as a preset's PPO; None keeps its own.
+
+    Those with a replay make a gradient step of 256 transitions for each step of all environments.
+    """
+    if algo is None or algo == spec.algo.chosen()[0]:
+        return spec
+    steps = spec.num_envs * ROLLOUT_STEPS
+    if algo in ("ppo", "pqn"):
+        given: dict[str, Any] = {"rolloutSteps": ROLLOUT_STEPS, "minibatchSize": max(1, steps // MINIBATCHES)}
+    else:
+        given = {"batchSize": 256, "learningStarts": 1024, "updateSteps": steps, "replay": {"capacity": 65536}}
+    wire = spec.to_wire() | {"algo": {algo: given}}
+    if "nav" in wire["env"]:
+        wire["env"]["nav"]["actions"] = {"discrete": {}} if algo in DISCRETE else {"continuous": {}}
+    try:
+        return TrainSpec.model_validate(wire)
+    except ValidationError as error:
+        raise UserError(f"--algo {algo}: " + explain(error.errors()[0])) from None
 
 
 def _preset_spec(name: str, envs: int) -> TrainSpec:
