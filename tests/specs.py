@@ -181,6 +181,7 @@ def valid_runs(draw: st.DrawFn) -> Document:
         **draw(
             _some(
                 seed=st.integers(0, 2**31 - 1),
+                microBatch=st.just("auto") | st.integers(0, 4194304),
                 initFrom=st.sampled_from(
                     ["", "runs/a", "/checkpoints/default/a/step-000000001024", "best.safetensors"]
                 ),

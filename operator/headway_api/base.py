@@ -45,6 +45,18 @@ RuleInt = int
 Float = Annotated[float, BeforeValidator(_number)]
 
 
+def auto_or_whole(low: int, high: int) -> Callable[[object], object]:
+    """Return a check of what may be `auto` or a whole number; text and number are one field for the API server."""
+
+    def check(value: object) -> object:
+        if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high):
+            words = "Input should be auto or a whole number from {low} to {high}"
+            raise PydanticCustomError("auto_or_whole", words, {"low": low, "high": high})
+        return value
+
+    return check
+
+
 class Contract(BaseModel):
     """Base of all models: frozen, strict, no unknown fields, finite numbers."""
 

@@ -26,6 +26,7 @@ _FORMS: dict[str, Schema] = {
     "quantity": {**_INT_OR_STRING, "pattern": QUANTITY_PATTERN, "maxLength": 32, "minimum": 0},
     "processes": {**_INT_OR_STRING, "pattern": "^auto$", "minimum": 1, "maximum": 64},
     "seconds": {**_INT_OR_STRING, "pattern": "^auto$", "minimum": 1, "maximum": 86400},
+    "micro-batch": {**_INT_OR_STRING, "pattern": "^auto$", "minimum": 0, "maximum": 4194304},
     "any": {"x-kubernetes-preserve-unknown-fields": True},
     "opaque": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
 }

@@ -76,6 +76,12 @@ RULES: Final = (
     *(_room(algo) for algo in REPLAYING),
     *(_learns(algo) for algo in REPLAYING),
     Rule(
+        cel="type(self.microBatch) == int || self.microBatch == 'auto'",  # 5.0 is none, as wherever CEL reads a number
+        holds=lambda m: isinstance(m.micro_batch, int) or m.micro_batch == "auto",
+        message="microBatch must be auto or a whole number of rows",
+        field="microBatch",
+    ),
+    Rule(
         cel="!has(self.algo.ppo) || !has(self.network.gru) || "
         "self.algo.ppo.minibatchSize % self.algo.ppo.rolloutSteps == 0",
         holds=lambda m: (

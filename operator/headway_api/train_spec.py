@@ -6,17 +6,23 @@ minibatches are totals over all ranks and must divide among them, so that a run 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from headway_api.algo_spec import Algo, Network
-from headway_api.base import Contract, Int, OneOf, RuleInt, described
+from headway_api.base import Contract, Int, OneOf, RuleInt, auto_or_whole, described
 from headway_api.curriculum_spec import Curriculum
 from headway_api.gym_spec import GymEnv
 from headway_api.nav_spec import NavEnv
 from headway_api.self_play_spec import SelfPlay
 from headway_api.train_rules import RULES
+
+MicroBatch = Annotated[
+    Literal["auto"] | Annotated[int, Field(ge=0, le=4194304)],
+    BeforeValidator(auto_or_whole(0, 4194304)),
+    Field(json_schema_extra={"x-headway-form": "micro-batch"}),
+]
 
 
 class Env(OneOf):
@@ -66,6 +72,11 @@ class TrainSpec(Contract):
         "fp32",
         "Of the matrix products in networks, while learning and exploring; weights, losses and optimisers stay fp32. "
         "fp16 is for GPUs without bf16: its losses are scaled, and steps that overflow are left out and counted.",
+    )
+    micro_batch: MicroBatch = described(
+        0,
+        "Rows of a rank's share of a minibatch or batch that go through the networks at a time; gradients add up, so "
+        "batch and steps stay the same. 0, or the share and more: all at once. auto: found by trying, once a run.",
     )
     init_from: str = described(
         "",

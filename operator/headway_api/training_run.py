@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
 
 from headway_api import names
-from headway_api.base import Contract, Float, Int, Rule, RuleInt, described, integral
+from headway_api.base import Contract, Float, Int, Rule, RuleInt, auto_or_whole, described, integral
 from headway_api.pod_template import ObjectName, PodTemplate
 from headway_api.progress import Progress
 from headway_api.train_spec import TrainSpec
@@ -42,29 +41,17 @@ def _divides_among_ranks(algo: str, wire: str, name: str) -> Rule:
     )
 
 
-def _processes(value: object) -> object:
-    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int)):
-        raise PydanticCustomError("processes", "Input should be auto or a whole number from 1 to 64")
-    return value
-
-
 Processes = Annotated[
     Literal["auto"] | Annotated[int, Field(ge=1, le=64)],
-    BeforeValidator(_processes),
+    BeforeValidator(auto_or_whole(1, 64)),
     Field(json_schema_extra={"x-headway-form": "processes"}),
 ]
 
 
-def _seconds(value: object) -> object:
-    value = integral(value)
-    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 86400):
-        raise PydanticCustomError("seconds", "Input should be auto or a whole number from 1 to 86400")
-    return value
-
-
 EverySeconds = Annotated[
     Literal["auto"] | Annotated[int, Field(ge=1, le=86400)],
-    BeforeValidator(_seconds),
+    BeforeValidator(auto_or_whole(1, 86400)),
+    BeforeValidator(integral),  # first: no rule reads it, so 60.0 is 60 as for the API server
     Field(json_schema_extra={"x-headway-form": "seconds"}),
 ]
 

@@ -10,11 +10,11 @@ import torch
 from headway_api.base import Contract, Float, Int
 from headway_api.steering import STEERING
 from headway_api.train_spec import TrainSpec
-from pydantic import Field
+from pydantic import Field, JsonValue
 from torch import Tensor
 
 from headway import checkpoint
-from headway.algos import build_algorithm
+from headway.algos import batch_finder, build_algorithm
 from headway.algos.protocol import ExploresByStage, HasReplay
 from headway.checkpoint import CheckpointStore, Found, Interval, Manifest, Retention, Saver, Snapshot
 from headway.curriculum import CurriculumRecord, RunningCurriculum
@@ -53,6 +53,7 @@ class LoopState(Contract):
     curriculum: CurriculumRecord
     best: Best
     pruned: bool = False
+    micro_batch: Int = Field(0, ge=0)  # rows that `microBatch: auto` has found; 0: it was not asked
 
 
 class Session:
@@ -63,7 +64,7 @@ class Session:
         self.run = run
         self.group = group
         num_envs = spec.num_envs // group.world_size
-        device = torch.device(run.device)
+        self.device = device = torch.device(run.device)
         self.env = registry.make_vector_env(
             spec, num_envs, offset=group.rank * num_envs, threads=run.threads, device=run.device
         )
@@ -82,6 +83,7 @@ class Session:
         self.vector_steps = self.updates = 0
         self.best = Best()
         self.pruned = False
+        self.micro_batch = 0  # see LoopState
 
     @property
     def step(self) -> int:
@@ -124,6 +126,11 @@ class Session:
             self.store.fence(found.directory if found else None)
         self.enter_stage()
         self.group.any(False)  # nobody trains before the fence stands
+        if not self.over:
+            self.micro_batch = batch_finder.settle(
+                self.spec.micro_batch, self.micro_batch, self.algorithm, self.group, self.device
+            )
+            self._say_what_is_not_exact(found)
         if found is not None:  # not before: a leftover of an older attempt would cut the rows of the one that trains
             self.tracker.resume(self.step, found.manifest.tracker)
         return found is not None
@@ -162,13 +169,13 @@ class Session:
             shared |= _under("selfplay.", self.self_play.shared_state())
         loop = LoopState(
             vector_steps=self.vector_steps, updates=self.updates, curriculum=self.curriculum.record(), best=self.best,
-            pruned=self.pruned,
+            pruned=self.pruned, micro_batch=self.micro_batch,
         )  # fmt: skip
         draft = Manifest(
             namespace=self.run.namespace, name=self.run.name, uid=self.run.uid, attempt=self.run.attempt,
             parent=self.parent, step=self.step, world_size=self.group.world_size, spec=self.spec.to_wire(),
             spec_hash=checkpoint.spec_hash(self.spec), loop=loop.to_wire(), tracker=self.tracker.state(), files={},
-            fingerprint=checkpoint.fingerprint(self.group.world_size, self.run.device), complete=self.finished,
+            fingerprint=self._fingerprint(), complete=self.finished,
             saved_at=time.time(), best=list(self.best.rank) if self.best.stage >= 0 else [],
         )  # fmt: skip
         rows = self.store.segments.cut(self.replay, training_waits) if self.replay is not None else checkpoint.NOTHING
@@ -211,18 +218,26 @@ class Session:
                 f"{found.directory} was trained by another spec ({'; '.join(different[:5])}): take the change back, "
                 "or begin anew with resume: never"
             )
-        for line in checkpoint.fingerprint_differences(
-            found.manifest.fingerprint, checkpoint.fingerprint(self.group.world_size, self.run.device)
-        ):
-            log.warning("resume is not exact: %s", line)
         log.info("resuming from %s", found.directory)
         return found
+
+    def _fingerprint(self) -> dict[str, JsonValue]:
+        return checkpoint.fingerprint(self.group.world_size, self.run.device, self.algorithm.micro.rows)
+
+    def _say_what_is_not_exact(self, found: Found | None) -> None:
+        if found is None or not self.group.is_main:
+            return
+        for line in checkpoint.fingerprint_differences(found.manifest.fingerprint, self._fingerprint()):
+            log.warning("resume is not exact: %s", line)
+        if not self.env.exact_state:
+            log.warning("resume is not exact: the environment cannot give its state: new episodes begin")
 
     def _restore(self, found: Found) -> None:
         """Take over a checkpoint's whole state. Raises CheckpointError, with what does not fit."""
         try:
             loop = LoopState.model_validate(found.manifest.loop)
             self.vector_steps, self.updates = loop.vector_steps, loop.updates
+            self.micro_batch = loop.micro_batch
             self.best, self.pruned = loop.best, loop.pruned and found.manifest.uid == self.run.uid
             if self.step != found.manifest.step:
                 raise ValueError("the loop's counters contradict the manifest")
@@ -241,8 +256,6 @@ class Session:
             self.observation = self.env.set_state(_below("env.", own))
         except (ValueError, KeyError, RuntimeError) as error:  # torch's own, where ranks' tensors do not fit together
             raise CheckpointError(f"{found.directory} does not fit this run: {error}") from None
-        if not self.env.exact_state and self.group.is_main:
-            log.warning("resume is not exact: the environment cannot give its state: new episodes begin")
         self.parent = found.directory.name
         self.saver.saved = CheckpointRef(found.manifest.step, found.directory, found.manifest.saved_at)
 

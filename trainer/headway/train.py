@@ -59,6 +59,7 @@ def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]
         session.updates += 1
         updated_at = time.monotonic()
 
+        metrics |= algorithm.micro.metrics()
         metrics |= session.curriculum.advance(session.step)
         if session.self_play:
             metrics |= session.self_play.advance(steps_before, session.step)

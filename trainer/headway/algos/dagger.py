@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from headway_api.algo_spec import Dagger
@@ -19,6 +20,7 @@ from torch import Tensor
 from headway import randomness
 from headway.algos.gradient import Gradient
 from headway.algos.loss_scale import LossScale
+from headway.algos.micro_batch import MicroBatch
 from headway.algos.state import below, learned_state, restore, under
 from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
 from headway.errors import SpecError
@@ -49,6 +51,7 @@ class DAgger:
         self.total_envs = total_envs
         self.device = env_index.device
         self.discrete = actions.discrete
+        self.micro = MicroBatch(spec.minibatch_size // group.world_size)
         self.scale = LossScale(precision, self.device)
         self.gradient = Gradient(
             network, lambda flat: torch.optim.Adam([flat], lr=spec.learning_rate, eps=1e-5, fused=True), group,
@@ -104,7 +107,7 @@ class DAgger:
         features, advice = self.features[:, :kept].flatten(0, 1), self.advice[:, :kept].flatten(0, 1)
         loss, norm = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for index in self._minibatches(len(features)):
-            self._backward(features[index], advice[index])
+            self._backward(features, advice, index)
             loss += self.scale.finite(self.gradient.statistics[0])
             norm += self.scale.finite(self.gradient.apply())
             self.scale.update()
@@ -126,29 +129,44 @@ class DAgger:
 
     def _minibatches(self, rows: int) -> list[Tensor]:
         """Rows of each gradient step: orders of all that is kept, one after another, cut into pieces of equal size."""
-        size = self.spec.minibatch_size // self.group.world_size
-        wanted = size * self.spec.gradient_steps
+        wanted = self.micro.share * self.spec.gradient_steps
         orders = [
             randomness.permutation(rows, self.seed, self.updates, k, int(self.env_index[0]), self.device)
             for k in range(math.ceil(wanted / rows))
         ]
-        return list(torch.cat(orders)[:wanted].split(size))
+        return list(torch.cat(orders)[:wanted].split(self.micro.share))
 
-    def _backward(self, features: Tensor, advice: Tensor) -> None:
-        """Find the gradient of the minibatch's loss, and the loss, averaged over ranks.
+    def _backward(self, features: Tensor, advice: Tensor, index: Tensor) -> None:
+        """Find the gradient of the minibatch's loss, and the loss, averaged over ranks."""
+        self.gradient.begin()
+        statistics = self.micro.means(partial(self._learn_piece, features, advice), index)
+        with torch.no_grad():
+            self.gradient.average(statistics)
+
+    def _learn_piece(self, features: Tensor, advice: Tensor, index: Tensor, share: float) -> Tensor:
+        """Add the gradient of some rows; return their loss.
 
         Squared error for numbers, which is the likelihood of a Gaussian whose deviation is left as it is; cross-entropy
         for choices. The value function is not touched.
         """
-        output, _ = self.network.actor(self.network.prepare(features), self.memory)
+        output, _ = self.network.actor(self.network.prepare(features[index]), self.memory)
         if self.discrete:
-            loss = -self.network.distribution.log_prob(output, advice).mean()
+            loss = -self.network.distribution.log_prob(output, advice[index]).mean()
         else:
-            loss = 0.5 * (output - advice).square().sum(-1).mean()
-        self.gradient.begin()
-        self.gradient.backward(loss)
-        with torch.no_grad():
-            self.gradient.average(loss.detach()[None])
+            loss = 0.5 * (output - advice[index]).square().sum(-1).mean()
+        self.gradient.backward(loss, share)
+        return loss.detach()[None]
+
+    def rehearsal(self, rows: int) -> Callable[[], None]:
+        """See Algorithm.rehearsal. A minibatch may be larger than all that is kept."""
+        features, advice = self.features.flatten(0, 1), self.advice.flatten(0, 1)
+        index = torch.arange(rows, device=self.device) % len(features)
+
+        def rehearse() -> None:
+            with self.gradient.forgotten():
+                self._learn_piece(features, advice, index, 1.0)
+
+        return rehearse
 
     def policy(self) -> GreedyPolicy:
         """Return the present policy; see Algorithm.policy."""

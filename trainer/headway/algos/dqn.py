@@ -5,6 +5,7 @@ With n-step returns, priorities and hindsight from the replay; learned by the Hu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -16,6 +17,7 @@ from headway import randomness
 from headway.algos.exploration import mostly
 from headway.algos.gradient import Gradient
 from headway.algos.loss_scale import LossScale
+from headway.algos.micro_batch import MicroBatch, Piece, joined
 from headway.algos.recorded import Recorded, recorder
 from headway.algos.state import flat_adam, learned_state
 from headway.algos.targets import Following
@@ -42,6 +44,7 @@ class DQNLearner:
     ) -> None:
         self.spec, self.network, self.choices = spec, network, choices
         self.env_index, self.seed = env_index, seed
+        self.micro = MicroBatch(spec.batch_size // group.world_size)
         self.scale = LossScale(precision, env_index.device)
         adam = partial(flat_adam, rate=spec.learning_rate)
         self.gradient = Gradient(network, adam, group, spec.max_grad_norm, len(self.statistics) - 1, self.scale)
@@ -73,22 +76,40 @@ class DQNLearner:
         """See Learner.learn."""
         return self._recorded(batch)
 
+    def rehearsal(self, batch: Batch) -> Callable[[], None]:
+        """See Learner.rehearsal."""
+        piece = Piece(batch, (), len(batch.slot))
+
+        def rehearse() -> None:
+            with self.gradient.forgotten():
+                self._learn_piece(piece)
+
+        return rehearse
+
     def _step(self, batch: Batch) -> Tensor:
-        wanted = self._wanted(batch)
-        chosen = self.network(batch.features).gather(1, batch.action[:, None])[:, 0]
-        loss = F.huber_loss(chosen, wanted, reduction="none")
-        loss = (loss if batch.weight is None else loss * batch.weight).mean()
+        pieces = self.micro.split(batch)
         self.gradient.begin()
-        self.gradient.backward(loss)
+        error, statistics = joined(pieces, [self._learn_piece(piece) for piece in pieces])
         with torch.no_grad():
-            error = wanted - chosen
-            self.gradient.average(torch.stack((loss.detach(), chosen.mean(), error.abs().mean())))
+            self.gradient.average(statistics)
             self.totals[:-1] += self.scale.finite(self.gradient.statistics)
             self.totals[-1] += self.scale.finite(self.gradient.apply())
         self.scale.update()
         if self.spec.target.polyak is not None:
             self.target.follow(self.spec.target.polyak.tau)
         return self.scale.finite(error, 1.0)
+
+    def _learn_piece(self, piece: Piece) -> tuple[Tensor, Tensor]:
+        """Add the gradient of a piece; return its TD errors [b], and the first statistics of it."""
+        batch = piece.batch
+        wanted = self._wanted(batch)
+        chosen = self.network(batch.features).gather(1, batch.action[:, None])[:, 0]
+        loss = F.huber_loss(chosen, wanted, reduction="none")
+        loss = (loss if batch.weight is None else loss * batch.weight).mean()
+        self.gradient.backward(loss, piece.share)
+        with torch.no_grad():
+            error = wanted - chosen
+            return error, torch.stack((loss.detach(), chosen.mean(), error.abs().mean()))
 
     @torch.no_grad()
     def _wanted(self, batch: Batch) -> Tensor:

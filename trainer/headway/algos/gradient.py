@@ -1,11 +1,13 @@
 """A gradient step, as all algorithms make it: one flat buffer, averaged over ranks, clipped, in the run's precision.
 
-`begin`, then `backward` once or more often, by any lane, then `average`, by all ranks together, then `apply`.
+`begin`, then `backward` once or more often, by any lane and for any piece of the batch (algos.micro_batch), then
+`average`, by all ranks together, then `apply`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -42,9 +44,18 @@ class Gradient:
         """Forget the gradient."""
         self.flat.buffer.zero_()
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradient of `loss`."""
-        self.scale.of(loss).backward()
+    def backward(self, loss: Tensor, share: float = 1.0) -> None:
+        """Add the gradient of `loss`, the mean of a piece that is `share` of the batch."""
+        self.scale.of(loss if share == 1.0 else loss * share).backward()
+
+    @contextmanager
+    def forgotten(self) -> Iterator[None]:
+        """Whatever is added within is forgotten at the end, however that comes."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.begin()
 
     def average(self, statistics: Tensor) -> None:
         """Average the gradient, and `statistics`, over ranks; all of them then hold the same."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
 
 from headway.algos.loss_scale import LossScale
+from headway.algos.micro_batch import MicroBatch
 from headway.networks.build import PolicyModule
 from headway.replay import Batch
 
@@ -17,6 +19,7 @@ class Learner(Protocol):
     name: str  # in the spec
     network: PolicyModule
     scale: LossScale
+    micro: MicroBatch
     statistics: tuple[str, ...]  # names of `totals`
     totals: Tensor  # [k] on the device: sums over the gradient steps since they were last cleared
 
@@ -38,6 +41,10 @@ class Learner(Protocol):
 
     def learn(self, batch: Batch, step: int) -> Tensor:
         """Make gradient step number `step`; return the TD errors [B]. Does not wait for the device."""
+        ...
+
+    def rehearsal(self, batch: Batch) -> Callable[[], None]:
+        """See Algorithm.rehearsal: of all rows of `batch` at a time."""
         ...
 
     def set_learning_rate(self, rate: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from headway_api.offpolicy_spec import Exploration, OffPolicy
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from headway.algos.exploration import StagedExploration
 from headway.algos.learner import Learner
+from headway.algos.micro_batch import MicroBatch
 from headway.algos.state import restore, under
 from headway.envs.protocol import Transition
 from headway.errors import SpecError
@@ -133,6 +134,15 @@ class OffPolicyAlgorithm:
         self.learner.totals.zero_()
         self._since, self._learned, self._learn_seconds = 0, 0, 0.0
         return metrics | self.learner.scale.metrics()
+
+    @property
+    def micro(self) -> MicroBatch:
+        """See Algorithm.micro."""
+        return self.learner.micro
+
+    def rehearsal(self, rows: int) -> Callable[[], None]:
+        """See Algorithm.rehearsal."""
+        return self.learner.rehearsal(self.replay.blank(rows))
 
     def policy(self) -> GreedyPolicy:
         """See Algorithm.policy."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from headway import randomness
 from headway.algos.gradient import Gradient
 from headway.algos.loss_scale import LossScale
+from headway.algos.micro_batch import MicroBatch
 from headway.algos.onpolicy import OnPolicy
 from headway.algos.rollout import Rollout
 from headway.algos.state import restore
@@ -77,6 +78,8 @@ class PPO(OnPolicy):
         num_envs = env_index.numel()
         self.rollout = Rollout(spec.rollout_steps, num_envs, layout.size, actions, self.device)
         self.recurrent = network.memory_size > 0
+        unit = spec.rollout_steps if self.recurrent else 1
+        self.micro = MicroBatch(spec.minibatch_size // group.world_size, unit)
         # Memory before the rollout's first step, and the actor's now; where an episode is about to begin.
         self.actor_memory = torch.zeros(num_envs, network.memory_size, device=self.device)  # [N, H]
         self.critic_memory = torch.zeros_like(self.actor_memory)
@@ -130,16 +133,18 @@ class PPO(OnPolicy):
             mean, deviation = network.value_scale.units
             target = (target - mean) / deviation
         log_prob = network.distribution.log_prob(rollout.output, rollout.action)
-        rows = (features, rollout.begins, rollout.action, log_prob, self._normalised(advantage), target)
-        if self.recurrent:
-            batch = Batch(
-                *(tensor.transpose(0, 1).contiguous() for tensor in rows), self.actor_memory, self.critic_memory
-            )
-        else:
-            none = self.memory.new_zeros(advantage.numel(), 0)
-            batch = Batch(*(tensor.flatten(0, 1) for tensor in rows), none, none)
+        batch = self._by_units(features, rollout.begins, rollout.action, log_prob, self._normalised(advantage), target)
         self.actor_memory, self.critic_memory = self.memory, memories[-1]  # before the next rollout's first step
         return batch
+
+    def _by_units(self, *rows: Tensor) -> Batch:
+        """Lay out what is in a Batch before the memories, [T, N, ...] each."""
+        if self.recurrent:
+            return Batch(
+                *(tensor.transpose(0, 1).contiguous() for tensor in rows), self.actor_memory, self.critic_memory
+            )
+        none = self.memory.new_zeros(self.rollout.reward.numel(), 0)
+        return Batch(*(tensor.flatten(0, 1) for tensor in rows), none, none)
 
     def _values(self, features: Tensor, next_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values [T, N] of all steps, and of what followed before any reset; the critic's memories [T, N, H]."""
@@ -175,7 +180,7 @@ class PPO(OnPolicy):
         """Make the epochs of gradient steps; stop early, on all ranks alike, where the policy has moved too far."""
         if self.scale.has_diverged:
             raise self._diverged("gradient")
-        size = self.spec.minibatch_size // self.group.world_size // batch.advantage[0].numel()  # units
+        size = self.micro.share // self.micro.unit  # units
         totals, steps, norms = torch.zeros_like(self.gradient.statistics), 0, torch.zeros((), device=self.device)
         for epoch in range(self.spec.epochs):
             units = len(batch.action)
@@ -200,12 +205,27 @@ class PPO(OnPolicy):
         """Find the gradient of the minibatch's loss, and its statistics, averaged over ranks."""
         self.gradient.begin()
         statistics = self.lanes.run(
-            partial(self._improve_policy, batch, index), partial(self._improve_value, batch, index)
+            partial(self.micro.means, partial(self._improve_policy, batch), index),
+            partial(self.micro.means, partial(self._improve_value, batch), index),
         )
         self.gradient.average(torch.cat(statistics))
 
-    def _improve_policy(self, batch: Batch, index: Tensor) -> Tensor:
-        """Add the policy's gradient; return the first statistics."""
+    def rehearsal(self, rows: int) -> Callable[[], None]:
+        """See Algorithm.rehearsal."""
+        rollout, nothing = self.rollout, torch.zeros_like(self.rollout.reward)
+        batch = self._by_units(rollout.features, rollout.begins, rollout.action, nothing, nothing, nothing)
+        index = torch.arange(rows // self.micro.unit, device=self.device)
+
+        def rehearse() -> None:
+            with self.gradient.forgotten():
+                self.lanes.run(
+                    partial(self._improve_policy, batch, index, 1.0), partial(self._improve_value, batch, index, 1.0)
+                )
+
+        return rehearse
+
+    def _improve_policy(self, batch: Batch, index: Tensor, share: float) -> Tensor:
+        """Add the policy's gradient of some units; return the first statistics of them."""
         spec, distribution = self.spec, self.network.distribution
         output = self._outputs(self.network.actor, batch, batch.actor_memory, index)
         log_ratio = distribution.log_prob(output, batch.action[index]) - batch.log_prob[index]
@@ -215,18 +235,18 @@ class PPO(OnPolicy):
         clipped = ratio.clamp(1 - spec.clip_range, 1 + spec.clip_range)
         loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
         entropy = distribution.entropy(output)
-        self.gradient.backward(loss - spec.entropy_coef * entropy)
+        self.gradient.backward(loss - spec.entropy_coef * entropy, share)
         with torch.no_grad():
             # k3 of Schulman's note "Approximating KL divergence": unbiased, and never negative.
             kl = (ratio - 1 - log_ratio).mean()
             outside = ((ratio - 1).abs() > spec.clip_range).float().mean()
             return torch.stack((loss, kl, outside, entropy))
 
-    def _improve_value(self, batch: Batch, index: Tensor) -> Tensor:
-        """Add the critic's gradient; return the last statistic."""
+    def _improve_value(self, batch: Batch, index: Tensor, share: float) -> Tensor:
+        """Add the critic's gradient of some units; return the last statistic of them."""
         value = self._outputs(self.network.critic, batch, batch.critic_memory, index).squeeze(-1)
         loss = 0.5 * (value - batch.target[index]).square().mean()
-        self.gradient.backward(self.spec.value_coef * loss)
+        self.gradient.backward(self.spec.value_coef * loss, share)
         return loss.detach()[None]
 
     def _outputs(self, body: Body, batch: Batch, memory: Tensor, index: Tensor) -> Tensor:

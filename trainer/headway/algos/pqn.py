@@ -7,7 +7,8 @@ environments take the place of the replay, and normalised layers that of the tar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from headway_api.offpolicy_spec import Exploration, Pqn
@@ -17,6 +18,7 @@ from headway import randomness
 from headway.algos.exploration import StagedExploration, mostly
 from headway.algos.gradient import Gradient
 from headway.algos.loss_scale import LossScale
+from headway.algos.micro_batch import MicroBatch
 from headway.algos.onpolicy import OnPolicy
 from headway.algos.rollout import Rollout
 from headway.algos.state import restore
@@ -48,6 +50,7 @@ class PQN(OnPolicy):
         self.env_index, self.seed, self.group = env_index, seed, group
         self.total_envs, self.total_steps = total_envs, total_steps
         self.device = env_index.device
+        self.micro = MicroBatch(spec.minibatch_size // group.world_size)
         self.scale = LossScale(precision, self.device)
         self.gradient = Gradient(
             network,
@@ -84,14 +87,13 @@ class PQN(OnPolicy):
         anneal = fraction_left if self.spec.anneal_learning_rate else 1.0
         self.gradient.set_rate(self.spec.learning_rate * anneal)
         rollout, wanted = self.rollout, self._returns(next_features.to(self.device))
-        rows = (rollout.features.flatten(0, 1), rollout.action.flatten(), wanted.flatten())
-        size = self.spec.minibatch_size // self.group.world_size
+        rows = self._rows(wanted)
         totals, norms, steps = torch.zeros(2, device=self.device), torch.zeros((), device=self.device), 0
         for epoch in range(self.spec.epochs):
             shard = int(self.env_index[0])
             order = randomness.permutation(len(rows[0]), self.seed, self.updates, epoch, shard, self.device)
-            for index in order.split(size):
-                self._backward(*(row[index] for row in rows))
+            for index in order.split(self.micro.share):
+                self._backward(rows, index)
                 totals += self.scale.finite(self.gradient.statistics)
                 norms += self.scale.finite(self.gradient.apply())
                 self.scale.update()
@@ -119,14 +121,35 @@ class PQN(OnPolicy):
             rollout.reward, following, rollout.terminated, rollout.truncated, self.spec.gamma, self.spec.q_lambda
         )
 
-    def _backward(self, features: Tensor, action: Tensor, wanted: Tensor) -> None:
+    def _rows(self, wanted: Tensor) -> tuple[Tensor, ...]:
+        """Features, actions and what is wanted of them, of all T * N steps."""
+        return self.rollout.features.flatten(0, 1), self.rollout.action.flatten(), wanted.flatten()
+
+    def _backward(self, rows: tuple[Tensor, ...], index: Tensor) -> None:
         """Find the gradient of a minibatch, its loss and mean value, averaged over ranks."""
+        self.gradient.begin()
+        statistics = self.micro.means(partial(self._learn_piece, rows), index)
+        with torch.no_grad():
+            self.gradient.average(statistics)
+
+    def _learn_piece(self, rows: tuple[Tensor, ...], index: Tensor, share: float) -> Tensor:
+        """Add the gradient of some rows; return their loss and mean value."""
+        features, action, wanted = (row[index] for row in rows)
         value = self.network(features).gather(1, action[:, None])[:, 0]
         loss = 0.5 * (value - wanted).square().mean()
-        self.gradient.begin()
-        self.gradient.backward(loss)
+        self.gradient.backward(loss, share)
         with torch.no_grad():
-            self.gradient.average(torch.stack((loss, value.mean())))
+            return torch.stack((loss, value.mean()))
+
+    def rehearsal(self, rows: int) -> Callable[[], None]:
+        """See Algorithm.rehearsal."""
+        columns, index = self._rows(torch.zeros_like(self.rollout.reward)), torch.arange(rows, device=self.device)
+
+        def rehearse() -> None:
+            with self.gradient.forgotten():
+                self._learn_piece(columns, index, 1.0)
+
+        return rehearse
 
     def get_env_state(self) -> dict[str, Tensor]:
         """Nothing; see Algorithm.get_env_state."""

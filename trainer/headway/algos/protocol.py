@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from headway.algos.micro_batch import MicroBatch
 from headway.envs.protocol import Transition
 from headway.replay import Replay
 
@@ -28,6 +30,11 @@ class Algorithm(Protocol):
     N environments of this rank, F features, A action entries. All ranks call the same methods in the same order.
     """
 
+    @property
+    def micro(self) -> MicroBatch:
+        """How its batches are cut; set before the first update."""
+        ...
+
     def act(self, features: Tensor, step: int) -> Tensor:
         """Explore: float32 [N, A] or int64 [N] for features [N, F]; noise depends on (seed, global index, step)."""
         ...
@@ -42,6 +49,14 @@ class Algorithm(Protocol):
 
     def update(self, next_features: Tensor, fraction_left: float) -> dict[str, float]:
         """Learn; return metrics, the same on every rank. `fraction_left` of totalSteps drives annealing."""
+        ...
+
+    def rehearsal(self, rows: int) -> Callable[[], None]:
+        """Return what makes the forward and backward passes of one piece of a batch, of `rows` rows of nothing.
+
+        Whole units of `micro`, not more than its share. It changes nothing, meets no other rank, and may be called
+        again. Making or calling it raises what the device raises when its memory is full.
+        """
         ...
 
     def policy(self) -> Policy:

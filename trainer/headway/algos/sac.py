@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from headway_api.offpolicy_spec import Sac
 from torch import Tensor, nn
 
+from headway.algos.micro_batch import Piece, mean
 from headway.algos.state import flat_adam
 from headway.algos.twins import TwinLearner
 from headway.networks import ActorTwinCritics, squashed_sample
 from headway.parallel import Group
 from headway.replay import Batch
 from headway.replay.draws import POLICY, TARGET
+
+Sample = tuple[Tensor, Tensor]  # actions [b, A] of the policy and their log densities [b]
 
 
 class SACLearner(TwinLearner):
@@ -51,45 +55,89 @@ class SACLearner(TwinLearner):
         return step % self.policy_delay == 0
 
     def _step(self, learns_policy: bool, batch: Batch, *noise: Tensor) -> Tensor:
-        """See TwinLearner._step. The policy is asked at the next state and, to learn, at this one side by side."""
-        target_noise, policy_noise = noise
-        asked = [partial(self._sample, batch.next_features, target_noise, False)]
+        """See TwinLearner._step."""
+        pieces = self.micro.split(batch, *noise)
+        temperature = self._temperature()
+        ahead = learns_policy and len(pieces) == 1  # of several pieces, one's graph is kept at a time
+        self.critics.begin()
+        found, samples = [], []
+        for piece in pieces:
+            wanted, sampled = self._wanted(piece, temperature, ahead)
+            found.append(self.learn_critics(piece, wanted))
+            samples += sampled
+        errors = self.step_critics(pieces, found)
         if learns_policy:
-            asked.append(partial(self._sample, batch.features, policy_noise, True))
-        (following, log_prob), *sampled = self.lanes.run(*asked)
-        with torch.no_grad():
-            temperature = self.log_temperature.exp()  # [1]
-            soft = self.target_value(batch.next_features, following) - temperature * log_prob
-            wanted = torch.addcmul(batch.reward, batch.discount, soft)
-        errors = self.learn_critics(batch, wanted)
-        for action, log_density in sampled:
-            self._learn_policy(batch, action, log_density, temperature)
+            self._learn_policy(pieces, samples, temperature)
         self.target.follow(self.tau)
         return errors
 
-    def _sample(self, features: Tensor, noise: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor]:
-        """Actions [B, A] of the policy and their log densities [B]."""
+    @torch.no_grad()
+    def _temperature(self) -> Tensor:
+        """What entropy is worth, [1]."""
+        return self.log_temperature.exp()
+
+    def _wanted(self, piece: Piece, temperature: Tensor, ahead: bool) -> tuple[Tensor, list[Sample]]:
+        """Targets [b]; and with `ahead` the policy's sample at this state, which is made beside that at the next."""
+        batch = piece.batch
+        asked = [partial(self._sample, batch.next_features, piece.noise[0], False)]
+        if ahead:
+            asked.append(partial(self._sample, batch.features, piece.noise[1], True))
+        (following, log_prob), *sampled = self.lanes.run(*asked)
+        with torch.no_grad():
+            soft = self.target_value(batch.next_features, following) - temperature * log_prob
+            return torch.addcmul(batch.reward, batch.discount, soft), sampled
+
+    def _sample(self, features: Tensor, noise: Tensor, with_gradient: bool) -> Sample:
+        """Ask the policy."""
         with torch.set_grad_enabled(with_gradient):
             return squashed_sample(self.network.output(features), noise)
 
-    def _learn_policy(self, batch: Batch, action: Tensor, log_prob: Tensor, temperature: Tensor) -> None:
-        """Make the policy's step, towards what the smaller critic values, and the temperature's."""
-        parts = self.lanes.run(*(partial(_value_and_slope, judge, batch.features, action) for judge in self.judges))
-        (first, slope), (second, other_slope) = parts
-        slope = torch.where((first <= second)[:, None], slope, other_slope)  # [B, A] of the smaller
-        rows = len(action)
+    def _learn_policy(self, pieces: Sequence[Piece], samples: Sequence[Sample], temperature: Tensor) -> None:
+        """Make the policy's step, towards what the smaller critic values, and the temperature's.
+
+        `samples`: of each piece, or none, and they are made here.
+        """
         self.actor.begin()
+        if samples:
+            found = [self._climb(*both, temperature) for both in zip(pieces, samples, strict=True)]
+        else:
+            found = [self._climb(piece, self._sample_of(piece), temperature) for piece in pieces]
+        with torch.no_grad():
+            self.actor.average(self.actor.statistics)
+            self.actor.apply()
+            statistics = mean(pieces, found)
+            self.totals[3:] += self.scale.finite(statistics * self.policy_delay)
+            if self.spec.auto_temperature:
+                self._learn_temperature(statistics[1])
+
+    def _sample_of(self, piece: Piece) -> Sample:
+        return self._sample(piece.batch.features, piece.noise[1], True)
+
+    def _climb(self, piece: Piece, sample: Sample, temperature: Tensor) -> Tensor:
+        """Add the policy's gradient of a piece; return the last statistics of it."""
+        action, log_prob = sample
+        parts = self.lanes.run(
+            *(partial(_value_and_slope, judge, piece.batch.features, action) for judge in self.judges)
+        )
+        (first, slope), (second, other_slope) = parts
+        slope = torch.where((first <= second)[:, None], slope, other_slope)  # [b, A] of the smaller
         # The loss is mean(temperature * log_prob - min Q): its gradient with respect to what the policy said.
-        slopes = [self.scale.of(slope / -rows), self.scale.of((temperature / rows).expand(rows))]
+        slopes = [
+            self.scale.of(slope / -piece.total),
+            self.scale.of((temperature / piece.total).expand(len(action))),
+        ]
         torch.autograd.backward([action, log_prob], slopes)
         with torch.no_grad():
             entropy = -log_prob.detach().mean()
-            self.actor.average(self.actor.statistics)
-            self.actor.apply()
             loss = -temperature[0] * entropy - torch.minimum(first, second).mean()
-            self.totals[3:] += self.scale.finite(torch.stack((loss, entropy, temperature[0])) * self.policy_delay)
-            if self.spec.auto_temperature:
-                self._learn_temperature(entropy)
+            return torch.stack((loss, entropy, temperature[0]))
+
+    def _rehearse(self, piece: Piece) -> None:
+        """See TwinLearner._rehearse."""
+        temperature = self._temperature()
+        wanted, (sample,) = self._wanted(piece, temperature, ahead=True)
+        self.learn_critics(piece, wanted)
+        self._climb(piece, sample, temperature)
 
     def _learn_temperature(self, entropy: Tensor) -> None:
         """Raise it where there is less entropy than wanted (equation 18, on the logarithm as in the authors' code)."""

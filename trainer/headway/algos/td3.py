@@ -5,10 +5,13 @@ B rows, A action entries.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from headway_api.offpolicy_spec import Td3
 from torch import Tensor
 
+from headway.algos.micro_batch import Piece, mean
 from headway.algos.targets import Following
 from headway.algos.twins import TwinLearner
 from headway.networks import ActorTwinCritics
@@ -49,9 +52,12 @@ class TD3Learner(TwinLearner):
 
     def _step(self, learns_policy: bool, batch: Batch, *noise: Tensor) -> Tensor:
         """See TwinLearner._step."""
-        errors = self.learn_critics(batch, self._wanted(batch, *noise))
+        pieces = self.micro.split(batch, *noise)
+        self.critics.begin()
+        found = [self.learn_critics(piece, self._wanted(piece.batch, *piece.noise)) for piece in pieces]
+        errors = self.step_critics(pieces, found)
         if learns_policy:
-            self._learn_policy(batch)
+            self._learn_policy(pieces)
             self.target.follow(self.tau)
             self.target_actor.follow(self.tau)
         return errors
@@ -65,15 +71,26 @@ class TD3Learner(TwinLearner):
         value = self.target_value(features, (output.tanh() + noise).clamp_(-1.0, 1.0))
         return torch.addcmul(batch.reward, batch.discount, value)
 
-    def _learn_policy(self, batch: Batch) -> None:
+    def _learn_policy(self, pieces: Sequence[Piece]) -> None:
         """Make the policy's step, up the first critic."""
-        loss = -self.judges[0](batch.features, self.network.output(batch.features).tanh()).mean()
         self.actor.begin()
-        self.actor.backward(loss)
+        losses = [self._climb(piece) for piece in pieces]
         with torch.no_grad():
             self.actor.average(self.actor.statistics)
             self.actor.apply()
-            self.totals[3] += self.scale.finite(loss.detach() * self.policy_delay)
+            self.totals[3] += self.scale.finite(mean(pieces, losses) * self.policy_delay)
+
+    def _climb(self, piece: Piece) -> Tensor:
+        """Add the policy's gradient of a piece; return its loss."""
+        features = piece.batch.features
+        loss: Tensor = -self.judges[0](features, self.network.output(features).tanh()).mean()
+        self.actor.backward(loss, piece.share)
+        return loss.detach()
+
+    def _rehearse(self, piece: Piece) -> None:
+        """See TwinLearner._rehearse."""
+        self.learn_critics(piece, self._wanted(piece.batch, *piece.noise))
+        self._climb(piece)
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """See Learner.load_weights."""

@@ -6,6 +6,7 @@ On a CPU the two critics learn side by side, a thread each; they share nothing b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from headway import randomness
 from headway.algos.gradient import Gradient
 from headway.algos.loss_scale import LossScale
+from headway.algos.micro_batch import MicroBatch, Piece, joined
 from headway.algos.recorded import Recorded, recorder
 from headway.algos.state import flat_adam, learned_state, set_rate
 from headway.algos.targets import Following, frozen
@@ -44,6 +46,7 @@ class TwinLearner(ABC):
         self.network, self.env_index, self.seed, self.group = network, env_index, seed, group
         self.device, self.shard = env_index.device, int(env_index[0])
         self.tau, self.policy_delay = spec.tau, spec.policy_delay
+        self.micro = MicroBatch(spec.batch_size // group.world_size)
         self.scale = LossScale(precision, self.device)
         adam = partial(flat_adam, rate=spec.learning_rate)
         self.actor = Gradient(network.actor, adam, group, spec.max_grad_norm, 0, self.scale)
@@ -83,6 +86,22 @@ class TwinLearner(ABC):
     def learns_policy(self, step: int) -> bool:
         """Say whether gradient step number `step` is one of the policy too."""
 
+    def rehearsal(self, batch: Batch) -> Callable[[], None]:
+        """See Learner.rehearsal: of a gradient step that is one of the policy too."""
+        rows = len(batch.slot)
+        noise = (torch.zeros(rows, self.network.size, device=self.device) for _ in self.draws)
+        piece = Piece(batch, tuple(noise), rows)
+
+        def rehearse() -> None:
+            with self.actor.forgotten(), self.critics.forgotten():
+                self._rehearse(piece)
+
+        return rehearse
+
+    @abstractmethod
+    def _rehearse(self, piece: Piece) -> None:
+        """Make a gradient step's passes, and no step."""
+
     @abstractmethod
     def _step(self, learns_policy: bool, batch: Batch, *noise: Tensor) -> Tensor:
         """Make a gradient step; return the TD errors [B]."""
@@ -92,14 +111,21 @@ class TwinLearner(ABC):
         self.scale.update()
         return self.scale.finite(errors, 1.0)
 
-    def learn_critics(self, batch: Batch, wanted: Tensor) -> Tensor:
-        """Bring both critics nearer to `wanted` [B]; return the TD errors [B], their mean."""
-        self.critics.begin()
-        parts = self.lanes.run(*(partial(self._learn_critic, critic, batch, wanted) for critic in self._twins()))
+    def learn_critics(self, piece: Piece, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the gradient of both critics' errors, to what is `wanted` [b] of a piece.
+
+        Return the TD errors [b], their mean, and the critics' statistics of the piece.
+        """
+        parts = self.lanes.run(*(partial(self._learn_critic, critic, piece, wanted) for critic in self._twins()))
         errors = 0.5 * (parts[0][0] + parts[1][0])
+        loss, value = (parts[0][k] + parts[1][k] for k in (1, 2))
+        return errors, torch.stack((loss, 0.5 * value, errors.mean()))
+
+    def step_critics(self, pieces: Sequence[Piece], found: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Make the critics' step, with what `learn_critics` has found of each piece; return the TD errors [B]."""
+        errors, statistics = joined(pieces, found)
         with torch.no_grad():
-            loss, value = (parts[0][k] + parts[1][k] for k in (1, 2))
-            self.critics.average(torch.stack((loss, 0.5 * value, errors.mean())))
+            self.critics.average(statistics)
             self.critics.apply()
             self.totals[:3] += self.scale.finite(self.critics.statistics)
         return errors
@@ -108,13 +134,14 @@ class TwinLearner(ABC):
         first, second = self.network.critics
         return first, second
 
-    def _learn_critic(self, critic: Critic, batch: Batch, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Add one critic's gradient; return |TD errors| [B], the loss and the mean value."""
+    def _learn_critic(self, critic: Critic, piece: Piece, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Add one critic's gradient; return |TD errors| [b], the loss and the mean value."""
+        batch = piece.batch
         value = critic(batch.features, batch.action)
         error = value - wanted
         squares = error.square() if batch.weight is None else error.square() * batch.weight
         loss = 0.5 * squares.mean()
-        self.critics.backward(loss)
+        self.critics.backward(loss, piece.share)
         return error.detach().abs(), loss.detach(), value.detach().mean()
 
     @torch.no_grad()

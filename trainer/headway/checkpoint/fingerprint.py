@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Final
 
 import torch
 from pydantic import JsonValue
 
+# What checkpoints had that do not name it.
+_UNNAMED: Final[dict[str, JsonValue]] = {"microBatch": 0}
 
-def fingerprint(world_size: int, device: str = "cpu") -> dict[str, JsonValue]:
-    """Describe library, device, CPU features, threads and ranks. Equal fingerprints resume bit for bit."""
+
+def fingerprint(world_size: int, device: str = "cpu", micro_batch: int = 0) -> dict[str, JsonValue]:
+    """Describe library, device, CPU features, threads, ranks and pieces. Equal fingerprints resume bit for bit.
+
+    `micro_batch`: rows that go through the networks at a time; 0: a rank's whole share.
+    """
     return {
         "torch": torch.__version__,
         "device": device.partition(":")[0],
@@ -20,6 +27,7 @@ def fingerprint(world_size: int, device: str = "cpu") -> dict[str, JsonValue]:
         "threads": torch.get_num_threads(),
         "worldSize": world_size,
         "smallestIsZero": float(torch.tensor(1e-40) * 1.0) == 0.0,  # subnormal numbers are flushed
+        "microBatch": micro_batch,
         "deterministicAlgorithms": torch.are_deterministic_algorithms_enabled(),
         "float32MatmulPrecision": torch.get_float32_matmul_precision(),
     }
@@ -27,6 +35,7 @@ def fingerprint(world_size: int, device: str = "cpu") -> dict[str, JsonValue]:
 
 def differences(old: dict[str, JsonValue], new: dict[str, JsonValue]) -> list[str]:
     """List what differs between two fingerprints, for the log line that says why a resume is not exact."""
+    old = _UNNAMED | old
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed]
 

@@ -19,8 +19,8 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 # Plain names only: a manifest cannot point outside its directory.
 FileName = Annotated[str, Field(pattern=r"^(model|rank-[0-9]{1,6})\.safetensors$")]
 
-# What may change between an attempt and its parent: how long, how watched, never what is learned.
-FREE_FIELDS: Final = ("totalSteps", "trackers", "evaluation")
+# What may change between an attempt and its parent: how long, how watched, in what pieces; never what is learned.
+FREE_FIELDS: Final = ("totalSteps", "trackers", "evaluation", "microBatch")
 
 
 class FileRecord(Contract):

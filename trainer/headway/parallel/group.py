@@ -70,6 +70,13 @@ class Group:
         votes = self.sum_(torch.tensor(flags, dtype=torch.int64))
         return [vote > 0 for vote in votes.tolist()]
 
+    def least(self, number: int) -> int:
+        """Return the smallest of all ranks' whole numbers."""
+        found = torch.tensor(number, dtype=torch.int64)
+        if self.world_size > 1:
+            dist.all_reduce(found, dist.ReduceOp.MIN)
+        return int(found)
+
     def gather(self, message: bytes) -> list[bytes]:
         """Return every rank's message, in rank order. Plain bytes: nothing between processes is pickled."""
         if self._vigil is None:

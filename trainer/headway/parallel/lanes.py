@@ -7,7 +7,7 @@ do not depend on which lane is faster.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -38,9 +38,13 @@ class Lanes:
             self._pool = ThreadPoolExecutor(2 - joins, "lane", compute_with, (threads // 2,))
 
     def run(self, *work: Callable[[], T]) -> list[T]:
-        """Return what the functions return, in their order. Raises what the first of them raised."""
+        """Return what the functions return, in their order. Raises what the first of them raised, once all ended."""
         if self._pool is None:
             return [function() for function in work]
         own = work[:1] if self._joins else ()
         others = [self._pool.submit(function) for function in work[len(own) :]]
-        return [*(function() for function in own), *(future.result() for future in others)]
+        try:
+            return [*(function() for function in own), *(future.result() for future in others)]
+        except BaseException:
+            wait(others)
+            raise

@@ -48,6 +48,7 @@ class Replay:
         """
         self.spec, self.batch_size, self.seed = spec, batch_size, seed
         self.shard, self.device = int(env_index[0]), env_index.device
+        self._features = source.features
         self._rows = self._make_rows(source, gamma)
         self.ends = EpisodeEnds(len(env_index)) if spec.hindsight is not None else None
         action = Column(dtype=torch.int64) if source.actions.discrete else Column(source.actions.size)
@@ -93,6 +94,14 @@ class Replay:
             steps = min(_AT_ONCE, first_step + count - step)
             word = words(self.seed, self.shard, step, steps, self.batch_size, INDEX, self.device)
             yield from self._gather((word % self.size).flatten(), None, step)
+
+    def blank(self, rows: int) -> Batch:
+        """A batch of the shapes that are drawn, of zeros; of actions, whatever lies first in the table."""
+        features, following = (torch.zeros(rows, self._features, device=self.device) for _ in range(2))
+        reward, discount, weight = (torch.zeros(rows, device=self.device) for _ in range(3))
+        slot = torch.zeros(rows, dtype=torch.int64, device=self.device)
+        action = self.ring.records(slot)["action"]
+        return Batch(features, action, reward, discount, following, None if self.priorities is None else weight, slot)
 
     def learned(self, batch: Batch, td_error: Tensor) -> None:
         """Set the priorities of what was drawn by its TD errors [B]."""
