@@ -73,8 +73,8 @@ class Group:
     def least(self, number: int) -> int:
         """Return the smallest of all ranks' whole numbers."""
         found = torch.tensor(number, dtype=torch.int64)
-        if self.world_size > 1:
-            dist.all_reduce(found, dist.ReduceOp.MIN)
+        if self._vigil is not None:
+            self._vigil.run(lambda: dist.all_reduce(found, dist.ReduceOp.MIN, async_op=True))
         return int(found)
 
     def gather(self, message: bytes) -> list[bytes]:
