@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["headway.train", "trainer_tests.line_env"])
+# Torch loads its compiler at an optimiser's first step, nearly two seconds in each rank.
+PROCESSES.set_forkserver_preload(["headway.train", "trainer_tests.line_env", "torch._dynamo"])
 
 
 def free_port() -> int:
