@@ -38,6 +38,14 @@ def test_priorities_stay_within_bounds_that_sums_can_hold(make):
     assert leaves.tolist() == [LOWEST, HIGHEST]
 
 
+def test_an_error_that_is_no_number_has_the_lowest_priority(make):
+    """Learning has diverged, which is told after the update: until then draws must find their way."""
+    made = filled(make, [1.0, float("nan"), float("inf"), 1.0])
+    assert made.get_leaves()[1:3].tolist() == [LOWEST, HIGHEST]
+    index, _ = made.draw(0, 0, 0, 64, 0.4)
+    assert 0 <= int(index.min()) <= int(index.max()) <= 3
+
+
 def test_new_transitions_get_the_highest_priority_ever_seen(make):
     made = filled(make, [1.0, 9.0, 2.0], alpha=1.0, epsilon=1e-4, size=8)
     high = made.get_leaves()[1].item()

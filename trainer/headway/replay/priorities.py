@@ -86,7 +86,7 @@ class RunningSums:
     def update(self, index: Tensor, td_error: Tensor) -> None:
         """See Priorities.update."""
         priority = (td_error.double().abs() + self.epsilon).pow(self.alpha) * SCALE
-        leaf = priority.round().clamp(LOWEST, HIGHEST).long()
+        leaf = priority.round().nan_to_num(LOWEST).clamp(LOWEST, HIGHEST).long()
         self.leaves.scatter_reduce_(0, index, leaf, "amax", include_self=False)
         self._highest = torch.maximum(self._highest, leaf.max())
 

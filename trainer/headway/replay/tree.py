@@ -64,7 +64,9 @@ def _update(sums, starts, index, td_error, alpha, epsilon, highest):
     """Set the leaves of `index` to their quantised priorities; return the highest priority ever."""
     for k in range(index.shape[0]):
         priority = (abs(np.float64(td_error[k])) + epsilon) ** alpha * SCALE
-        value = np.int64(min(max(np.rint(priority), np.float64(LOWEST)), np.float64(HIGHEST)))
+        if not priority > LOWEST:  # nor where it is no number: the walk down the tree checks nothing
+            priority = np.float64(LOWEST)
+        value = np.int64(min(np.rint(priority), np.float64(HIGHEST)))
         again = k > 0 and index[k] == index[k - 1]
         set_leaf(sums, starts, index[k], max(value, sums[index[k]]) if again else value)
         highest = max(highest, value)
