@@ -79,6 +79,9 @@ class LineEnv:
         self._begin(ended)
         return Step(self._observation(), reward, terminated, truncated, rows, final, ends)
 
+    def skip_episodes(self, count: int) -> None:
+        self.episode += count
+
     def set_stage(self, stage: int) -> None:
         self.stage = stage
 

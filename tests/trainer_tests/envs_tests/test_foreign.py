@@ -52,6 +52,15 @@ def test_splits_share_no_seed_and_replays_are_of_earlier_stages(seed, index, epi
     assert draw_episode(seed, "train", index, episode, stage, 0.0).stage == stage
 
 
+def test_numbers_of_episodes_that_are_left_out_are_not_played():
+    env, other = (GymVectorEnv(gym_spec(ID, length=2), 1) for _ in range(2))
+    for one in (env, other):
+        one.reset()
+    other.skip_episodes(2**28)
+    ends = [[one.step(STILL) for _ in range(4)][-1].episodes.level.tolist() for one in (env, other)]
+    assert ends == [[[1, 0]], [[2**28 + 1, 0]]]
+
+
 def test_the_step_that_ends_an_episode_begins_the_next_and_hands_over_the_last_observation():
     env = GymVectorEnv(gym_spec(ID, length=2), 1)
     start = env.reset()

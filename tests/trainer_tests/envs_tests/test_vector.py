@@ -236,6 +236,28 @@ def test_state_goes_on_bit_for_bit_in_the_middle_of_episodes(make_spec):
     assert begun.sum() >= 4  # and new levels were begun on the way
 
 
+def test_leaving_out_episodes_changes_those_that_begin_and_none_under_way(make_spec):
+    spec = make_spec(CROWDED, maxSteps=30, randomization={"scanNoiseMeters": 0.05, "slip": 0.1, "dynamics": 0.2})
+    plain, other, again = (NavVectorEnv(spec, 4) for _ in range(3))
+    for env in (plain, other, again):
+        env.reset()
+    other.skip_episodes(3 * 2**28)
+    again.set_state(other.get_state())  # as a checkpoint keeps it
+    under_way = torch.ones(4, dtype=torch.bool)
+    for k in range(60):
+        action = torch.rand((4, 2), generator=torch.Generator().manual_seed(k))
+        steps = [env.step(action) for env in (plain, other, again)]
+        assert same(everything(steps[1]), everything(steps[2]))
+        assert torch.equal(steps[0].reward[under_way], steps[1].reward[under_way])
+        levels = steps[1].episodes.level[steps[1].episodes.ended & ~under_way]
+        assert bool((levels[:, 0] > 3 * 2**28).all())
+        under_way &= ~steps[0].episodes.ended
+        seen = [step.observation["observation"] for step in steps]
+        assert torch.equal(seen[0][under_way], seen[1][under_way])
+        assert not bool((seen[0][~under_way] == seen[1][~under_way]).all(1).any())
+    assert not bool(under_way.any())
+
+
 def test_state_of_another_size_is_refused(make_spec):
     state = NavVectorEnv(make_spec(EMPTY), 3).get_state()
     with pytest.raises(ValueError, match="robot"):

@@ -22,6 +22,10 @@ Observation = dict[str, Tensor]
 Featurise = Callable[[Observation], Tensor]
 
 
+class NotFiniteActionError(ValueError):
+    """An action that holds a value that is not finite. The environment is as it was."""
+
+
 @dataclass(frozen=True)
 class EpisodeEnds:
     """What ended at this step. Rows are environments; entries where `ended` is false mean nothing."""
@@ -141,8 +145,13 @@ class VectorEnv(Protocol):
     def step(self, action: Tensor) -> Step:
         """Advance every environment by one step.
 
-        `action`: float32 [N, A], clipped to [-1, 1] inside; int64 [N] where actions are discrete.
+        `action`: float32 [N, A], clipped to [-1, 1] inside; int64 [N] where actions are discrete. Raises
+        NotFiniteActionError.
         """
+        ...
+
+    def skip_episodes(self, count: int) -> None:
+        """Leave out so many numbers of episodes in every environment: those that begin from now on are others."""
         ...
 
     def set_stage(self, stage: int) -> None:

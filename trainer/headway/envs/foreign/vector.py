@@ -15,7 +15,7 @@ from headway.envs.foreign.features import make_features
 from headway.envs.foreign.judge import StageJudge, make_judge
 from headway.envs.foreign.memory import SUCCESS_UNKNOWN
 from headway.envs.foreign.pool import Pool
-from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
+from headway.envs.protocol import ActionSpace, EpisodeEnds, NotFiniteActionError, Observation, Step
 from headway.errors import SpecError
 
 
@@ -68,7 +68,7 @@ class GymVectorEnv:
         """Advance every environment by one step. Raises EnvironmentCrashError if one raises or its process dies."""
         block, action_rows = self._pool.block, action.detach().cpu().numpy()
         if not np.isfinite(action_rows).all():
-            raise ValueError("the action holds a value that is not finite: the policy has diverged")
+            raise NotFiniteActionError("the action holds a value that is not finite: the policy has diverged")
         block.action[:] = action_rows.reshape(self.num_envs, -1)
         stage, episode = block.stage.copy(), block.episode.copy()
         self._pool.do("step", self._stage)
@@ -102,6 +102,10 @@ class GymVectorEnv:
             ),
             episodes=episodes,
         )
+
+    def skip_episodes(self, count: int) -> None:
+        """Leave out so many numbers of episodes."""
+        self._pool.block.episode[:] += count
 
     def set_stage(self, stage: int) -> None:
         """Episodes that begin from now on are of this stage, with its arguments. Raises IndexError."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -136,6 +139,7 @@ def main(fd: int) -> None:
     # A terminal's Ctrl-C and a pod's SIGTERM are for the trainer, which still needs its environments to save and leave.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     gymnasium.logger.min_level = gymnasium.logger.ERROR
     pipe = Connection(fd)
     try:
@@ -147,6 +151,13 @@ def main(fd: int) -> None:
     except Exception as error:
         summary = f"{type(error).__name__}: {error}"
         pipe.send_bytes(json.dumps({"error": summary, "trace": traceback.format_exc()}).encode())
+
+
+def _leave_with(parent: int) -> None:
+    """End this process once the rank is gone: an environment that hangs does not see that the socket has closed."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from headway.envs.nav.scenes import build_scenes
 from headway.envs.nav.shapes import outlines
 from headway.envs.nav.step import BEGIN, REBUILD, STEP, world_of
 from headway.envs.planners.experts import EXPERTS, Experts
-from headway.envs.protocol import ActionSpace, EpisodeEnds, Observation, Step
+from headway.envs.protocol import ActionSpace, EpisodeEnds, NotFiniteActionError, Observation, Step
 from headway.errors import SpecError
 
 # Features [M, F] and where episodes begin, bool [M], to actions: `algos.protocol.Policy`.
@@ -112,6 +112,10 @@ class NavVectorEnv:
         self._run(BEGIN)
         return self._observation()
 
+    def skip_episodes(self, count: int) -> None:
+        """Leave out so many numbers of episodes. Those under way are named by their levels, and stay what they are."""
+        self._tensors["count"][:, a.EPISODE] += count
+
     def number_from(self, offset: int) -> None:
         """Environment i is number `offset + i` of all from the next reset on, and plays its levels."""
         self.params = self.params._replace(offset=offset)
@@ -187,7 +191,7 @@ class NavVectorEnv:
         begins = (others[..., a.SINCE] == tensors["count"][:, None, a.STEP]).flatten()
         features = self._features({"observation": rows, "achieved_goal": rows[:, :2], "desired_goal": goal})
         with torch.no_grad():
-            action = self._driver(features, begins)
+            action = self._driver(features, begins).nan_to_num()  # a driver that has diverged is the learner's to tell
         tensors["other_action"].copy_(self._command(action).view_as(tensors["other_action"]))
 
     def _command(self, action: Tensor) -> Tensor:
@@ -199,7 +203,7 @@ class NavVectorEnv:
             return self._commands[action]
         # A sum is finite where all of it is, and takes a fraction of the time.
         if not math.isfinite(float(action.sum())) and not bool(torch.isfinite(action).all()):
-            raise ValueError("the action holds a value that is not finite: the policy has diverged")
+            raise NotFiniteActionError("the action holds a value that is not finite: the policy has diverged")
         return action.to(torch.float32).contiguous()
 
     def set_stage(self, stage: int) -> None:
