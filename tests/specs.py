@@ -186,6 +186,7 @@ def valid_runs(draw: st.DrawFn) -> Document:
                     ["", "runs/a", "/checkpoints/default/a/step-000000001024", "best.safetensors"]
                 ),
                 evaluation=documents(Evaluation),
+                onDivergence=st.sampled_from(["stop", "rollBack"]),
                 trackers=st.sampled_from([{}, {"tensorboard": {}}]),
             )
         ),

@@ -84,6 +84,11 @@ class TrainSpec(Contract):
         "with the same network; absolute, or relative to the trainer's working directory. Empty: at random.",
         max_length=512,
     )
+    on_divergence: Literal["stop", "rollBack"] = described(
+        "stop",
+        "What a run does whose losses, gradients or weights are no numbers any more, or absurd ones: it stops, or "
+        "rolls back to its newest checkpoint, at most three times, and draws other random numbers from there on.",
+    )
     self_play: SelfPlay | None = Field(
         None, description="Past policies drive the other robots; absent: the present policy does, with others: self."
     )

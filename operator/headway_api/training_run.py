@@ -136,7 +136,8 @@ class TrainingRunSpec(Contract):
     )
     stall_seconds: Int = described(
         600,
-        "A trainer without a finished update for so long dumps its stacks and exits; the operator acts at twice that.",
+        "A trainer without a sign of life for so long (a step, a gradient step, a level that is played) dumps its "
+        "stacks and exits; the operator acts after twice that without a finished update.",
         ge=10,
         le=86400,
     )

@@ -208,6 +208,7 @@ PPO = {"ppo": {"rolloutSteps": 16, "minibatchSize": 64}}
         (world(mixture=[{"empty": {}}]), False),
         (world(mixture=[{"empty": {}}, {"mixture": []}]), False),
         (world(mixture=[{"empty": {}}, {"rooms": {}}], empty={}), False),
+        ({"onDivergence": "rollback"}, False),
         ({"initFrom": "a" * 513}, False),
         ({"microBatch": "auto"}, True),
         ({"microBatch": 4194304}, True),

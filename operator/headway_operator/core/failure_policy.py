@@ -83,7 +83,7 @@ def stalled(run: TrainingRun, seen: Observed) -> Decision | None:
     pod = _first(seen.of("failed"), lambda pod: pod.exit_code == names.EXIT_STALLED)
     if pod is None:
         return None
-    return Decision("Stalled", f"no update within {run.spec.stall_seconds} s: {_account(pod)}")
+    return Decision("Stalled", f"no sign of life for {run.spec.stall_seconds} s: {_account(pod)}")
 
 
 def gang_incomplete(run: TrainingRun, seen: Observed) -> Decision | None:
