@@ -15,6 +15,13 @@ def test_philox_gives_the_published_answers():
     assert words(pi, (0xA4093822, 0x299F31D0)) == [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
 
 
+def test_a_seed_is_itself_before_a_rollback_and_another_after_each():
+    seeds = [[randomness.shifted(seed, rollbacks) for rollbacks in range(4)] for seed in (0, 1, 2**31 - 1)]
+    assert [row[0] for row in seeds] == [0, 1, 2**31 - 1]
+    assert len({seed for row in seeds for seed in row}) == 12
+    assert all(0 <= seed < 2**31 for row in seeds for seed in row)
+
+
 def test_noise_is_the_same_for_any_split_of_environments_and_steps():
     whole = randomness.normals(7, torch.arange(6), torch.arange(10, 14), size=2)
     assert whole.shape == (4, 6, 2)

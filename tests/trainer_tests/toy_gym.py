@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import time
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -44,12 +46,14 @@ class Toy(gymnasium.Env[Any, Any]):
         wins: bool | None = None,
         fault: str = "",
         greets: str = "",
+        pid: str = "",
     ) -> None:
         if greets:
             print(greets)
         if length < 1:
             raise ValueError(f"length {length} is no length")
-        self.length, self.sees, self.wins, self.fault = length, sees, wins, fault
+        self.length, self.sees, self.wins, self.fault, self.pid = length, sees, wins, fault, pid
+        self.steps = 0
         self.observation_space = SPACES.get(sees, BOX)
         self.action_space = ACTIONS[acts]
 
@@ -64,6 +68,10 @@ class Toy(gymnasium.Env[Any, Any]):
             raise ArithmeticError("the wheel came off")
         if self.fault == "die":
             os._exit(7)
+        self.steps += 1
+        while self.fault == "hang" and self.steps == 12:
+            Path(self.pid).write_text(str(os.getpid()))
+            time.sleep(1.0)
         self.count += 1
         over = self.count == self.length
         info = {} if self.wins is None else {"is_success": self.wins and over, "crashed": not self.wins and over}

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 
+from torch import Tensor
+
 from headway.checkpoint import write_tensors
+from headway.envs.protocol import Observation, VectorEnv
 from headway.evaluation import Scores, evaluate, trained
 from headway.session import Best, Session
 
 WEIGHTS, RECORD = "best.safetensors", "best.json"
 
 
-def evaluate_if_due(session: Session, steps_before: int, beat: Callable[[], None]) -> dict[str, float]:
+def evaluate_if_due(session: Session, steps_before: int) -> dict[str, float]:
     """Score on validation levels where an update has crossed a multiple of `everySteps`; `evaluation.stage` says whose.
 
     The last update of a run is scored too. All ranks share the work and get the same metrics; no training state is
     touched. Rank 0 keeps the weights of the best policy: of the farthest stage, then of the highest success rate, then
-    reward. `beat` is called as levels end: a long evaluation is no stall.
+    reward. The heart beats at each step: a long evaluation is no stall.
     """
     every = session.spec.evaluation.every_steps
     if every == 0 or (session.step // every == steps_before // every and not session.finished):
@@ -28,10 +30,16 @@ def evaluate_if_due(session: Session, steps_before: int, beat: Callable[[], None
     last = len(session.spec.curriculum.stages) - 1
     stage = last if session.spec.evaluation.stage == "last" else session.curriculum.stage
     group, run = session.group, session.run
+    policy = trained(session.algorithm.policy())
+
+    def act(env: VectorEnv, observation: Observation, begins: Tensor) -> Tensor:
+        session.heart.beat("evaluation")
+        return policy(env, observation, begins).nan_to_num()  # what is no number is told when training acts
+
     scores = evaluate(
-        trained(session.algorithm.policy()), session.spec, stage, "validation", session.spec.evaluation.levels,
+        act, session.spec, stage, "validation", session.spec.evaluation.levels,
         rank=group.rank, world_size=group.world_size, threads=run.threads, sum_over_ranks=group.sum_,
-        on_finished=lambda levels: beat(), others=session.algorithm.policy(),
+        others=session.algorithm.policy(),
     )  # fmt: skip
     found = Best(stage=stage, successes=scores.success.count, levels=scores.levels, reward=scores.reward)
     if found.rank > session.best.rank:

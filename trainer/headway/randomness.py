@@ -18,6 +18,7 @@ STREAM_SHUFFLE: Final = 0x68770002
 STREAM_LEVELS: Final = 0x68770003
 STREAM_EXPERT: Final = 0x68770004
 STREAM_OPPONENT: Final = 0x68770005
+STREAM_ROLLBACK: Final = 0x68770006
 STREAM_BASELINE: Final = 0x68770010
 
 _MASK: Final = 0xFFFFFFFF
@@ -37,6 +38,15 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, product1 & _MASK, high0 ^ c3 ^ k1, product0 & _MASK
         k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
     return c0, c1, c2, c3
+
+
+def shifted(seed: int, rollbacks: int) -> int:
+    """The seed of what a run draws after so many rollbacks, below 2**31; its own one before the first."""
+    if rollbacks == 0:
+        return seed
+    counter = [torch.tensor(word) for word in (rollbacks, 0, 0, 0)]
+    word, *_ = philox((counter[0], counter[1], counter[2], counter[3]), (seed & _MASK, STREAM_ROLLBACK))
+    return int(word) >> 1
 
 
 def normals(seed: int, env_index: Tensor, steps: Tensor, size: int) -> Tensor:

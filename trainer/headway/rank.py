@@ -88,10 +88,12 @@ def _train_and_report(
 def with_evaluations(report: Report, metrics: Path) -> Report:
     """Return a report that knows the run's evaluations: those of earlier attempts from `metrics`, then each new one."""
     known: list[EvaluationPoint] | None = None
+    last = 0  # step of the last update
 
     def tell(snapshot: ProgressSnapshot) -> bool | None:
-        nonlocal known
-        if known is None:  # the file is cut back to the checkpoint by now, and this update's row is in it
+        nonlocal known, last
+        went_back, last = snapshot.step <= last, snapshot.step
+        if known is None or went_back:  # the file is cut back to the checkpoint by now, and this update's row is in it
             known = read_evaluations(metrics)
         elif found := evaluation_metrics(snapshot.metrics):
             known.append(EvaluationPoint(index=len(known) + 1, step=snapshot.step, metrics=found))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import torch
 from headway_api.base import Contract, Float, Int
@@ -13,8 +15,9 @@ from headway_api.train_spec import TrainSpec
 from pydantic import Field, JsonValue
 from torch import Tensor
 
-from headway import checkpoint
+from headway import checkpoint, randomness
 from headway.algos import batch_finder, build_algorithm
+from headway.algos.divergence import Course, DivergenceError, refuse_tensors
 from headway.algos.protocol import ExploresByStage, HasReplay
 from headway.checkpoint import CheckpointStore, Found, Interval, Manifest, Retention, Saver, Snapshot
 from headway.curriculum import CurriculumRecord, RunningCurriculum
@@ -27,8 +30,11 @@ from headway.policy import load_initial_weights
 from headway.run_context import CheckpointRef, RunContext
 from headway.selfplay import RunningSelfPlay
 from headway.tracking import make_tracker
+from headway.watchdog import Heart
 
 log = logging.getLogger("headway")
+
+EPISODES_LEFT_OUT: Final = 2**28  # at the first rollback: more than are played; numbers of episodes are below 2**32
 
 
 class Best(Contract):
@@ -54,12 +60,17 @@ class LoopState(Contract):
     best: Best
     pruned: bool = False
     micro_batch: Int = Field(0, ge=0)  # rows that `microBatch: auto` has found; 0: it was not asked
+    rollbacks: Int = Field(0, ge=0)  # so far: what is drawn depends on them
+    course: dict[str, list[Float]] = Field(default_factory=dict)  # newest losses and gradient norms
 
 
 class Session:
     """What one rank trains with. `begin` decides, all ranks together, where to go on."""
 
-    def __init__(self, spec: TrainSpec, run: RunContext, group: Group) -> None:
+    def __init__(
+        self, spec: TrainSpec, run: RunContext, group: Group, heart: Heart | None = None, rollbacks: int = 0
+    ) -> None:
+        """`rollbacks` above 0: learning has diverged for that time, in this process, and is to go on from before."""
         self.spec = spec
         self.run = run
         self.group = group
@@ -69,6 +80,9 @@ class Session:
             spec, num_envs, offset=group.rank * num_envs, threads=run.threads, device=run.device
         )
         self.algorithm = build_algorithm(spec, self.env, group, device, run.threads, run.out / "scratch")
+        self.heart = heart or Heart()
+        self.heart.beat("start")
+        self.algorithm.beat = partial(self.heart.beat, "update")
         self.replay = self.algorithm.replay if isinstance(self.algorithm, HasReplay) else None
         self.self_play = RunningSelfPlay(spec, self.env, self.algorithm, group, device) if spec.self_play else None
         if isinstance(self.env, HasOthers):
@@ -84,6 +98,9 @@ class Session:
         self.best = Best()
         self.pruned = False
         self.micro_batch = 0  # see LoopState
+        self.rollbacks, self._rolls_back = rollbacks, rollbacks > 0
+        self.course = Course()
+        self.acts = True  # False once an action was no number
 
     @property
     def step(self) -> int:
@@ -115,6 +132,7 @@ class Session:
         """
         found = self._agree_on_parent()
         if found is None:
+            self._reseed()
             self._warm_start()
             self.curriculum.enter_stage()
             if self.self_play:
@@ -122,7 +140,9 @@ class Session:
             self.observation = self.env.reset()
         else:
             self._restore(found)
-        if self.group.is_main and not self.over:
+        if self._rolls_back:  # this attempt's fence stands
+            self.env.skip_episodes(self.rollbacks * EPISODES_LEFT_OUT)
+        elif self.group.is_main and not self.over:
             self.store.fence(found.directory if found else None)
         self.enter_stage()
         self.group.any(False)  # nobody trains before the fence stands
@@ -141,6 +161,14 @@ class Session:
             state = self.curriculum.state
             self.algorithm.begin_stage(state.stage, state.advanced_at)
 
+    def _reseed(self) -> None:
+        """Draw otherwise than before the last rollback: the same numbers would lead to the same end, bit for bit."""
+        seed = randomness.shifted(self.spec.seed, self.rollbacks)
+        self.algorithm.reseed(seed)
+        self.curriculum.reseed(seed)
+        if self.self_play:
+            self.self_play.seed = seed
+
     def _warm_start(self) -> None:
         """Begin with the weights that the spec names; a run that goes on has its own."""
         if not (path := self.spec.init_from):
@@ -157,7 +185,11 @@ class Session:
         self.saver.finish(self.snapshot)
 
     def snapshot(self, training_waits: bool) -> Snapshot:
-        """Copy everything that the future depends on; the replay's rows only where training does not wait."""
+        """Copy everything that the future depends on; the replay's rows only where training does not wait.
+
+        Raises DivergenceError, on all ranks alike, rather than keep what holds a number that is none.
+        """
+        self.heart.beat("save")
         own = _under("env.", self.env.get_state())
         own |= _under("algorithm.", self.algorithm.get_env_state())
         own |= _under("curriculum.", self.curriculum.own_state())
@@ -167,9 +199,10 @@ class Session:
         if self.self_play:
             own |= _under("selfplay.", self.self_play.own_state())
             shared |= _under("selfplay.", self.self_play.shared_state())
+        refuse_tensors(shared, "as it was to be saved")
         loop = LoopState(
             vector_steps=self.vector_steps, updates=self.updates, curriculum=self.curriculum.record(), best=self.best,
-            pruned=self.pruned, micro_batch=self.micro_batch,
+            pruned=self.pruned, micro_batch=self.micro_batch, rollbacks=self.rollbacks, course=self.course.past,
         )  # fmt: skip
         draft = Manifest(
             namespace=self.run.namespace, name=self.run.name, uid=self.run.uid, attempt=self.run.attempt,
@@ -203,7 +236,8 @@ class Session:
 
     def _choose(self) -> Found | None:
         passed_over: list[str] = []
-        found = checkpoint.choose(self.run.checkpoints, self.run.uid, self.run.resume, passed_over)
+        check = _refuse_diverged if self._rolls_back else lambda found: None
+        found = checkpoint.choose(self.run.checkpoints, self.run.uid, self.run.resume, passed_over, check)
         for line in passed_over:
             log.warning("%s", line)
         if found is None:
@@ -239,8 +273,10 @@ class Session:
             self.vector_steps, self.updates = loop.vector_steps, loop.updates
             self.micro_batch = loop.micro_batch
             self.best, self.pruned = loop.best, loop.pruned and found.manifest.uid == self.run.uid
+            self.rollbacks, self.course = max(self.rollbacks, loop.rollbacks), Course(loop.course)
             if self.step != found.manifest.step:
                 raise ValueError("the loop's counters contradict the manifest")
+            self._reseed()
             shared, own = checkpoint.load_tensors(found.directory / checkpoint.MODEL), self._own_tensors(found)
             ours = _below("curriculum.", shared)
             self.algorithm.set_state(
@@ -285,6 +321,14 @@ class Session:
             name: torch.cat([piece[name] for piece in pieces])[rows].contiguous() if tensor.dim() else tensor
             for name, tensor in pieces[0].items()
         }
+
+
+def _refuse_diverged(found: Found) -> None:
+    """Raise ValueError for a checkpoint that holds a number that is none."""
+    try:
+        refuse_tensors(checkpoint.load_tensors(found.directory / checkpoint.MODEL), "in it")
+    except DivergenceError as error:
+        raise ValueError(str(error)) from None
 
 
 def _path(difference: str) -> str:

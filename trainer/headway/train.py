@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
 from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
+from headway.algos.divergence import DivergenceError
+from headway.autopsy import may_roll_back
 from headway.best import evaluate_if_due, forget_best
-from headway.envs.protocol import Transition
-from headway.parallel import LIFE_S, SILENCE_S, check_divisible, compute_with, join
+from headway.envs.protocol import NotFiniteActionError, Step, Transition
+from headway.parallel import LIFE_S, SILENCE_S, Group, check_divisible, compute_with, join
 from headway.run_context import ProgressSnapshot, Report, RunContext, Stop, TrainResult
 from headway.session import Session
-from headway.watchdog import watchdog
+from headway.watchdog import Heart, watchdog
 
 log = logging.getLogger("headway")
 
@@ -33,50 +35,71 @@ def train(spec: TrainSpec, run: RunContext, stop: Stop, report: Report) -> Train
     # The watchdog of a rank that hangs speaks before the others give it up: its exit code and its stacks say more.
     silence_s = max(SILENCE_S, run.stall_s + 60.0)
     meet = partial(join, run.rank, run.world_size, silence_s, LIFE_S, run.device)
-    with watchdog(run.stall_s) as beat, meet(beat) as group:
-        session = Session(spec, run, group)
-        try:
-            if not session.begin() and group.is_main:
-                forget_best(run.out)
-            beat()
-            return _loop(session, stop, report, beat)
-        finally:
-            session.saver.close()
-            session.tracker.close()
+    with watchdog(run.stall_s) as heart, meet(heart) as group:
+        ended: TrainResult | int = 0
+        while isinstance(ended, int):  # how often training has rolled back so far
+            ended = _train(spec, run, group, heart, ended, stop, report)
+            gc.collect()  # a session that is given up may hold a replay of gigabytes
+        return ended
 
 
-def _loop(session: Session, stop: Stop, report: Report, beat: Callable[[], None]) -> TrainResult:
-    spec, group, algorithm, saver = session.spec, session.group, session.algorithm, session.saver
+def _train(
+    spec: TrainSpec, run: RunContext, group: Group, heart: Heart, rollbacks: int, stop: Stop, report: Report
+) -> TrainResult | int:
+    """Train to the end, or to where learning has diverged and is to roll back, for the n-th time: return n."""
+    session = Session(spec, run, group, heart, rollbacks)
+    try:
+        if not session.begin() and group.is_main:
+            forget_best(run.out)
+        return _loop(session, stop, report)
+    except DivergenceError as error:
+        return may_roll_back(session, error)
+    finally:
+        session.saver.close()
+        session.tracker.close()
+
+
+def _loop(session: Session, stop: Stop, report: Report) -> TrainResult:
+    spec, group, algorithm = session.spec, session.group, session.algorithm
+    heart, saver = session.heart, session.saver
     snapshot = _snapshot(session, 0.0, {})
     clock = time.monotonic()
     is_told_to_end = False  # on rank 0 only
     while not session.over:
-        group.enter(f"update {session.updates + 1}")
         steps_before = session.step
         features = collect(session)
         collected_at = time.monotonic()
-        metrics = algorithm.update(features, max(0.0, 1.0 - steps_before / spec.total_steps))
         session.updates += 1
+        heart.beat("update")
+        metrics = algorithm.update(features, max(0.0, 1.0 - steps_before / spec.total_steps))
+        session.course.see(metrics)
         updated_at = time.monotonic()
 
+        heart.beat("metrics")
         metrics |= algorithm.micro.metrics()
         metrics |= session.curriculum.advance(session.step)
         if session.self_play:
             metrics |= session.self_play.advance(steps_before, session.step)
         session.enter_stage()
         metrics |= session.episodes.metrics(group)
-        metrics |= evaluate_if_due(session, steps_before, beat)
+        metrics |= evaluate_if_due(session, steps_before)
+        metrics |= {"rollbacks": float(session.rollbacks)} if session.rollbacks else {}
         now = time.monotonic()
         rate = (session.step - steps_before) / (now - clock)
         seconds = {"time/collect_s": collected_at - clock, "time/update_s": updated_at - collected_at}
         session.tracker.log(session.step, metrics | seconds | {"time/steps_per_s": rate})
         clock = now
 
-        beat()
-        due, leave, prune, busy = group.any(saver.is_due, stop(), is_told_to_end, saver.is_busy)
+        heart.beat("metrics")
+        due, leave, prune, busy, diverged = group.any(
+            saver.is_due, stop(), is_told_to_end, saver.is_busy, not session.acts
+        )
+        if diverged:
+            raise DivergenceError("an action", float("nan"), "on one rank or more")
         session.pruned = prune and not session.finished
         saver.at_boundary(session.snapshot, due, leave or session.over, busy)
         snapshot = _snapshot(session, rate, metrics)
+        heart.beat("report")
         if group.is_main:
             is_told_to_end = bool(report(snapshot))
         if leave:
@@ -89,8 +112,9 @@ def collect(session: Session) -> Tensor:
     env, algorithm = session.env, session.algorithm
     features = env.features(session.observation)
     while not algorithm.ready():
+        session.heart.beat("collect", session.updates + 1)
         action = algorithm.act(features, session.vector_steps)
-        step = env.step(action)
+        step = _step(session, action)
         following = env.features(step.observation)
         algorithm.observe(Transition(session.observation, features, action, step, following, env.features))
         session.vector_steps += 1
@@ -101,6 +125,16 @@ def collect(session: Session) -> Tensor:
                 session.self_play.add(step.episodes)
         session.observation, features = step.observation, following
     return features
+
+
+def _step(session: Session, action: Tensor) -> Step:
+    """Step the environments. That an action is no number is told after the update: other ranks may not have seen it,
+    and wait for this one."""
+    try:
+        return session.env.step(action)
+    except NotFiniteActionError:
+        session.acts = False
+        return session.env.step(action.nan_to_num(0.0, 0.0, 0.0))
 
 
 def _snapshot(session: Session, rate: float, metrics: dict[str, float]) -> ProgressSnapshot:

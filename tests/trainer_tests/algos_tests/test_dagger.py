@@ -1,8 +1,8 @@
 import pytest
 import torch
 from headway.algos.dagger import DAgger
+from headway.algos.divergence import DivergenceError
 from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
-from headway.errors import SpecError
 from headway.networks import build_network
 from headway.parallel import Group
 from headway_api.algo_spec import Algo, Network
@@ -106,12 +106,12 @@ def test_the_value_function_is_left_as_it_is():
     assert all(torch.equal(before[name], tensor) for name, tensor in dagger.network.critic.state_dict().items())
 
 
-def test_a_loss_that_is_not_finite_ends_training_with_field_and_update_named():
+def test_a_loss_that_is_not_finite_ends_training_and_is_named():
     env = LineEnv(4)
     dagger = make(env)
     observation, _ = rollout(dagger, env, env.reset())
     dagger.advice[0, 0] = float("nan")
-    with pytest.raises(SpecError, match=r"^train\.algo\.dagger\.learningRate: 0\.001: the loss of update 0"):
+    with pytest.raises(DivergenceError, match=r"^loss/imitation is nan$"):
         dagger.update(env.features(observation), 1.0)
 
 

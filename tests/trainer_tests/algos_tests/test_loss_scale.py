@@ -1,5 +1,6 @@
 import pytest
 import torch
+from headway.algos.divergence import DivergenceError
 from headway.algos.gradient import Gradient
 from headway.algos.loss_scale import LEAST, LossScale
 from headway.parallel import Group
@@ -54,15 +55,16 @@ def test_with_other_precisions_nothing_is_counted_kept_or_hidden():
     scale, broken = LossScale("bf16", CPU), torch.tensor([float("nan"), 1.0])
     assert (scale.metrics(), scale.get_state()) == ({}, {})
     assert scale.finite(broken) is broken
-    assert not scale.has_diverged
+    scale.refuse_overflow()
 
 
 def test_what_overflows_whatever_the_factor_has_diverged():
     module, gradient = steps_of("fp16")
     while gradient.scale.value >= LEAST:
-        assert not gradient.scale.has_diverged
+        gradient.scale.refuse_overflow()
         step(module, gradient, float("nan"))
-    assert gradient.scale.has_diverged
+    with pytest.raises(DivergenceError, match="gradients still overflow"):
+        gradient.scale.refuse_overflow()
     assert gradient.scale.finite(torch.tensor([float("inf"), float("nan"), 2.0]), 1.0).tolist() == [1.0, 1.0, 2.0]
 
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from headway.algos import build_algorithm
+from headway.algos.divergence import DivergenceError
 from headway.algos.dqn import DQNLearner
 from headway.algos.loss_scale import LossScale
 from headway.algos.offpolicy import OffPolicyAlgorithm
@@ -53,6 +54,9 @@ class Diary:
         self.batches.append(batch)
         self.totals += 2.0
         return torch.full((len(batch.reward),), 3.0)
+
+    def parameter_total(self):
+        return self.weight.sum()
 
     def set_learning_rate(self, rate):
         self.rates.append(rate)
@@ -200,12 +204,30 @@ def test_several_steps_are_discounted_together_and_a_termination_cuts_them():
     assert discounts.unique().tolist() == [0.0, 0.125, 0.25, 0.5]  # of windows cut by the clock or the newest step
 
 
-def test_a_loss_that_is_not_finite_ends_training_with_field_and_number_named():
+def test_a_loss_that_is_not_finite_ends_training_and_is_named():
     algorithm = make()
     walk(algorithm, 4)
     algorithm.learner.totals.fill_(math.nan)
-    with pytest.raises(SpecError, match=r"^train\.algo\.dqn\.learningRate: 0\.0003: the loss after 3 gradient steps"):
+    with pytest.raises(DivergenceError, match=r"^loss/value is nan within gradient steps 1 to 3$"):
         algorithm.update(torch.zeros(2, STATES), 1.0)
+
+
+def test_a_weight_that_is_no_number_ends_training_though_no_loss_has_met_it():
+    algorithm = make()
+    walk(algorithm, 4)
+    algorithm.learner.weight[1] = math.inf
+    with pytest.raises(DivergenceError, match=r"^the sum of the parameters is inf within gradient steps 1 to 3$"):
+        algorithm.update(torch.zeros(2, STATES), 1.0)
+
+
+def test_another_seed_draws_other_noise_from_the_next_step_on_and_other_batches():
+    algorithm = make()
+    walk(algorithm, 3)
+    algorithm.reseed(5)
+    assert (algorithm.learner.seed, algorithm.replay.seed) == (5, 5)
+    drawn = len(algorithm.learner.drawn)
+    walk(algorithm, 1)
+    assert len(algorithm.learner.drawn) == drawn + 1  # what was drawn ahead is forgotten
 
 
 def test_counters_go_on_and_what_does_not_fit_is_refused():

@@ -1,8 +1,8 @@
 import pytest
 import torch
+from headway.algos.divergence import DivergenceError
 from headway.algos.pqn import PQN
 from headway.envs.protocol import ActionSpace, FeatureLayout
-from headway.errors import SpecError
 from headway.parallel import Group
 from headway_api.offpolicy_spec import Exploration
 from trainer_tests.algos_tests.making import Chain, chain_values, q_table, spec_of, transition
@@ -104,13 +104,14 @@ def test_a_stage_sets_how_much_is_explored_by_steps_of_all_environments():
     assert pqn.update(state(0, 0), 1.0)["pqn/exploration"] == pytest.approx(0.5 * (1 - 12 / 100))
 
 
-def test_a_loss_that_is_not_finite_ends_training_with_field_and_update_named():
+def test_a_loss_that_is_not_finite_ends_training_and_is_named():
     pqn = make()
     fill(pqn)
     pqn.rollout.reward[0, 0] = float("inf")
-    message = r"^train\.algo\.pqn\.learningRate: 0\.0003: the loss of update 0 is not finite: lower it"
-    with pytest.raises(SpecError, match=message):
+    with pytest.raises(DivergenceError, match=r"^loss/value is (inf|nan)$") as raised:
         pqn.update(state(0, 0), 1.0)
+    assert raised.value.at_hand["target"].shape == (3, 2)
+    assert pqn.suspects()["environment.reward"][0, 0] == float("inf")
 
 
 def test_state_goes_on_exactly_and_refuses_what_does_not_fit():

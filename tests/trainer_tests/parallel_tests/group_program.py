@@ -6,6 +6,7 @@ import time
 
 import torch
 from headway.parallel import join
+from headway.watchdog import Heart
 
 
 def check_group() -> None:
@@ -21,9 +22,10 @@ def check_group() -> None:
 def vote_until(victim: int, what: str, silence_s: float, life_s: float, folder: str = "") -> None:
     """Vote again and again; at its third vote the rank `victim` does something else."""
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    with join(rank, world_size, silence_s, life_s) as group:
+    heart = Heart()
+    with join(rank, world_size, silence_s, life_s, heart=heart) as group:
         for number in range(1, 1000):
-            group.enter(f"update {number}")
+            heart.beat("votes", number)
             if folder:
                 with open(f"{folder}/{rank}", "w") as file:
                     file.write(str(number))

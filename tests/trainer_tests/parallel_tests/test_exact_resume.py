@@ -12,7 +12,7 @@ from headway.checkpoint import load_tensors
 from headway.checkpoint.lineage import search
 from headway_api.train_spec import TrainSpec
 from trainer_tests.conftest import line_spec
-from trainer_tests.parallel_tests import gang
+from trainer_tests.parallel_tests import diverging, gang
 
 UPDATE = 12 * 8
 SPEC = line_spec(totalSteps=UPDATE * 6)
@@ -35,6 +35,18 @@ def contents(folder):
 def rows(folder):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
+
+
+def assert_equal(whole, killed):
+    """The newest checkpoints of two runs, with their replays, and all their rows are the same to the last bit."""
+    expected, result = newest(whole), newest(killed)
+    assert expected.manifest.files.keys() == result.manifest.files.keys()
+    pairs = [(load_tensors(expected.directory / n), load_tensors(result.directory / n)) for n in result.manifest.files]
+    for one, other in [*pairs, (replay_of(whole), replay_of(killed))]:
+        assert one.keys() == other.keys()
+        for key in one:
+            assert torch.equal(one[key], other[key]), key
+    assert rows(whole) == rows(killed)
 
 
 def dagger_spec():
@@ -135,7 +147,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
     for code, output in gang.finish(train(killed, world_size, attempt=2, spec=spec, env=env)):
         assert code == 0, output
         assert "not exact" not in output
-    assert_equal(whole, killed, world_size)
+    assert_ended_equal(whole, killed, world_size)
     if spec.self_play:
         assert all(row["selfplay/episodes"] > 0 for row in rows(whole)[3:])  # before the kill and after it
 
@@ -154,24 +166,57 @@ def test_what_is_written_beside_the_training_goes_on_bit_for_bit(tmp_path, env, 
     for code, output in gang.finish(train(killed, world_size, attempt=2, spec=spec, env=env, pause_s=0.1)):
         assert code == 0, output
         assert "not exact" not in output
-    assert_equal(whole, killed, world_size)
+    assert_ended_equal(whole, killed, world_size)
 
 
-def assert_equal(whole, killed, world_size):
+def assert_ended_equal(whole, killed, world_size):
     """Both have ended, the second in its second attempt, with equal tensors and equal rows."""
-    expected, result = newest(whole), newest(killed)
+    result = newest(killed)
     assert (result.manifest.step, result.manifest.attempt, result.manifest.complete) == (UPDATE * 6, 2, True)
     assert sorted(result.manifest.files) == ["model.safetensors", *(f"rank-{r}.safetensors" for r in range(world_size))]
-    for name in expected.manifest.files:
-        one, other = (load_tensors(found.directory / name) for found in (expected, result))
-        assert one.keys() == other.keys()
-        for key in one:
-            assert torch.equal(one[key], other[key]), f"{name}: {key}"
-    one, other = replay_of(whole), replay_of(killed)
-    assert one.keys() == other.keys() and (not one or len(one["reward"]) == 30 * world_size)
-    assert all(torch.equal(one[key], other[key]) for key in one)
-    assert rows(whole) == rows(killed)
+    assert_equal(whole, killed)
+    kept = replay_of(killed)
+    assert not kept or len(kept["reward"]) == 30 * world_size
     assert any(row["learnability/episodes"] > 0 for row in rows(whole))  # what is remembered was played
+
+
+ROLLING_BACK = SPECS | SELF_PLAY | {"nav": nav_spec, "dagger": dagger_spec}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("env", "world_size", "killed_at"), [("nav", 1, 5), ("sac", 2, 5), ("dagger", 1, 4), ("selfplay", 1, 5)]
+)
+def test_a_run_that_rolled_back_and_was_killed_goes_on_bit_for_bit(tmp_path, env, world_size, killed_at):
+    """Update 4 diverges. Killed at the fourth, nothing is saved since it rolled back; at the fifth, something is."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    spec = TrainSpec.model_validate(ROLLING_BACK[env]().to_wire() | {"onDivergence": "rollBack"})
+
+    def start(folder, attempt=1, killed_at=0):
+        given = (4, env, spec.to_wire(), folder, attempt, killed_at, world_size - 1)
+        return gang.finish(gang.start(world_size, diverging.train_a_rank, *given))
+
+    for code, output in start(whole):
+        assert code == 0, output
+    assert [code for code, _ in start(killed, killed_at=killed_at)][-1] == -9
+    assert newest(killed).manifest.step == UPDATE * (killed_at - 1)
+    assert newest(killed).manifest.loop["rollbacks"] == killed_at - 4
+    for code, output in start(killed, attempt=2):
+        assert code == 0, output
+        assert "not exact" not in output
+    assert_equal(whole, killed)
+    assert (newest(killed).manifest.step, newest(killed).manifest.loop["rollbacks"]) == (UPDATE * 6, 1)
+    assert [row.get("rollbacks") for row in rows(killed)] == [None] * 3 + [1.0] * 3
+
+
+@pytest.mark.slow
+def test_all_ranks_stop_alike_where_learning_has_diverged(tmp_path):
+    given = (3, "line", SPEC.to_wire(), tmp_path, 1, 0, 0)
+    (code, output), (other_code, other_output) = gang.finish(gang.start(2, diverging.train_a_rank, *given))
+    last, other_last = output.splitlines()[-1], other_output.splitlines()[-1]
+    assert code == other_code == 1 and last == other_last and "loss/policy is nan" in last
+    assert len(json.loads((tmp_path / "diverged-step-288.json").read_text())["ranks"]) == 2
+    assert newest(tmp_path).manifest.step == UPDATE * 2
 
 
 @pytest.mark.slow
@@ -182,7 +227,7 @@ def test_a_run_goes_on_without_a_rank_that_hung_and_that_one_writes_nothing_when
     )  # fmt: skip
     with gang.ended(hanging):
         assert hanging[1 - victim].wait(60) == 1
-        assert "for 3 s: given up at update 4" in hanging[1 - victim].log.read_text()
+        assert "for 3 s: given up (metrics, update 4)" in hanging[1 - victim].log.read_text()
         for code, output in gang.finish(train(tmp_path, 2, attempt=2)):
             assert code == 0, output
         written = contents(tmp_path)

@@ -35,13 +35,13 @@ def test_a_stopped_rank_is_named_by_all_others_once_it_has_given_no_sign_of_life
     for victim, said, seconds in others_of("is stopped"):
         who = f"rank {victim} (node 0) has given no sign of life for 3 s" if victim else f"{STORE}has not answered"
         for text in said:
-            assert f"RankLostError: {who}" in text and "given up at update 3" in text, text
+            assert f"RankLostError: {who}" in text and "given up (votes, update 3)" in text, text
         assert seconds < 50  # torch alone would take 66 s
 
 
 def test_a_rank_that_lives_and_does_not_come_is_named_when_the_others_have_waited_long_enough():
     for victim, said, _ in others_of("hangs"):
-        who = f"rank {victim} (node 0) has not come to where the others wait for 6 s: given up at update 3"
+        who = f"rank {victim} (node 0) has not come to where the others wait for 6 s: given up (votes, update 3)"
         for text in said:
             assert f"RankLostError: {who}" in text, text
 
@@ -50,7 +50,7 @@ def test_a_killed_rank_ends_all_others_within_seconds_and_is_named():
     for victim, said, seconds in others_of("is killed"):
         who = f"rank {victim} (node 0) is gone" if victim else f"{STORE}is gone"
         for text in said:
-            assert f"RankLostError: {who}: given up at update 3" in text, text
+            assert f"RankLostError: {who}: given up (votes, update 3)" in text, text
         assert seconds < 40
 
 
@@ -66,7 +66,7 @@ def test_a_rank_that_never_begins_is_named():
         os.kill(ranks[2].process.pid, signal.SIGSTOP)  # before it has joined
         for rank in ranks[:2]:
             assert rank.wait(60) == 1
-            assert "RankLostError: rank 2 has not begun for 2 s: given up at the start" in rank.log.read_text()
+            assert "RankLostError: rank 2 has not begun for 2 s: given up (start)" in rank.log.read_text()
 
 
 def test_a_gang_that_was_stopped_as_a_whole_or_in_part_for_a_short_time_goes_on(tmp_path):
@@ -87,4 +87,4 @@ def test_a_rank_that_goes_on_after_it_was_given_up_finds_that_out_and_ends():
             assert rank.wait(60) == 1
         os.kill(ranks[1].process.pid, signal.SIGCONT)
         assert ranks[1].wait(60) == 1
-        assert f"RankLostError: {STORE}is gone: given up at update 3" in ranks[1].log.read_text()
+        assert f"RankLostError: {STORE}is gone: given up (votes, update 3)" in ranks[1].log.read_text()

@@ -42,3 +42,9 @@ def test_a_resumed_run_reports_those_of_earlier_attempts_and_goes_on_counting(tm
     update(400)
     found = [[(point.index, point.step) for point in snapshot.evaluations] for snapshot in reported]
     assert found == [[(1, 100)], [(1, 100), (2, 300)], [(1, 100), (2, 300)]]
+    path.write_text(row(100, 0.25) + row(200))  # rolled back
+    update(300, 0.75)
+    assert [(p.step, p.metrics["evaluation/success_rate"]) for p in reported[-1].evaluations] == [
+        (100, 0.25),
+        (300, 0.75),
+    ]

@@ -95,10 +95,12 @@ def meets_the_others(spec, run, stop, report):
 def rank_1_hangs(spec, run, stop, report):
     """Ranks vote; the second stops at its third vote, and whoever it is notes that it has left the votes."""
     from headway.parallel import join
+    from headway.watchdog import Heart
 
-    with join(run.rank, run.world_size, silence_s=60.0, life_s=3.0) as group:
+    heart = Heart()
+    with join(run.rank, run.world_size, silence_s=60.0, life_s=3.0, heart=heart) as group:
         for number in range(1, 1000):
-            group.enter(f"update {number}")
+            heart.beat("votes", number)
             if run.rank == 1 and number == 3 and "FAKE_STOPS" in os.environ:
                 os.kill(os.getpid(), signal.SIGSTOP)
             group.any(False)

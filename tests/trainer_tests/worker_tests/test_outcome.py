@@ -48,7 +48,7 @@ def witness(rank, at, error, lost, hung=False):
     return Record(rank, "failed", 1, at, error=error, lost=lost, hung=hung)
 
 
-SILENT = "rank 1 (node 0) has given no sign of life for 60 s: given up at update 12"
+SILENT = "rank 1 (node 0) has given no sign of life for 60 s: given up (collect, update 12)"
 CLOSED = "RuntimeError: Connection closed by peer"
 OLD = NOW - AGENT_GRACE_S - 1
 FAILURES = {

@@ -138,7 +138,7 @@ def test_a_rank_that_hangs_is_named_killed_and_ends_the_launcher(launch):
     begun = time.monotonic()
     code, message = launch("rank_1_hangs", nproc=3, FAKE_STOPS="1").wait()
     assert code == names.EXIT_ERROR
-    assert message["error"] == "rank 1 (node 0) has given no sign of life for 3 s: given up at update 3"
+    assert message["error"] == "rank 1 (node 0) has given no sign of life for 3 s: given up (votes, update 3)"
     assert time.monotonic() - begun < 40  # torch's agent alone would let it be for 30 s more
 
 
@@ -154,7 +154,7 @@ def test_a_node_that_hangs_is_named_by_the_other_and_ends_once_it_goes_on(launch
         os.kill(pid, signal.SIGSTOP)
     code, message = launchers[1 - hung].wait()
     assert code == names.EXIT_ERROR
-    assert f"{words} " in message["error"] and "for 3 s: given up at update" in message["error"]
+    assert f"{words} " in message["error"] and "for 3 s: given up (votes, update" in message["error"]
     votes = (tmp_path / f"votes-{hung}").read_text()
     for pid in processes:
         os.kill(pid, signal.SIGCONT)

@@ -18,12 +18,12 @@ from headway_api.algo_spec import Dagger
 from torch import Tensor
 
 from headway import randomness
+from headway.algos.divergence import ENVIRONMENT, gradients, refuse
 from headway.algos.gradient import Gradient
 from headway.algos.loss_scale import LossScale
 from headway.algos.micro_batch import MicroBatch
 from headway.algos.state import below, learned_state, restore, under
 from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
-from headway.errors import SpecError
 from headway.networks import ActorCritic, GreedyPolicy, load_weights
 from headway.parallel import Group
 
@@ -32,6 +32,8 @@ Expert = Callable[[], Tensor]  # what it would do now: float32 [N, A] or int64 [
 
 class DAgger:
     """Rollouts of T steps, each labelled by the expert; then gradient steps on all that is kept."""
+
+    beat: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(
         self,
@@ -111,11 +113,12 @@ class DAgger:
             loss += self.scale.finite(self.gradient.statistics[0])
             norm += self.scale.finite(self.gradient.apply())
             self.scale.update()
+            self.beat()
         steps = self.spec.gradient_steps
-        found = {"loss/imitation": float(loss) / steps, "dagger/gradient_norm": float(norm) / steps}
-        if not all(map(math.isfinite, found.values())) or self.scale.has_diverged:  # before anything is saved
-            fix = f"the loss of update {self.updates} is not finite: lower it"
-            raise SpecError("train.algo.dagger.learningRate", self.spec.learning_rate, fix)
+        sums = torch.stack((loss, norm, self.gradient.flat.total)).tolist()
+        found = {"loss/imitation": sums[0] / steps, "dagger/gradient_norm": sums[1] / steps}
+        refuse(found | {"the sum of the parameters": sums[2]})
+        self.scale.refuse_overflow()
         self.updates += 1
         self.taken = 0
         return (
@@ -167,6 +170,15 @@ class DAgger:
                 self._learn_piece(features, advice, index, 1.0)
 
         return rehearse
+
+    def reseed(self, seed: int) -> None:
+        """See Algorithm.reseed."""
+        self.seed = seed
+
+    def suspects(self) -> dict[str, Tensor]:
+        """What is kept, what was learned and the last gradient; see Algorithm.suspects."""
+        given = {ENVIRONMENT + "features": self.features, "advice": self.advice}
+        return given | self.get_state() | gradients(self.network)
 
     def policy(self) -> GreedyPolicy:
         """Return the present policy; see Algorithm.policy."""

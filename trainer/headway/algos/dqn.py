@@ -122,6 +122,10 @@ class DQNLearner:
             value = following.amax(1)
         return torch.addcmul(batch.reward, batch.discount, value)
 
+    def parameter_total(self) -> Tensor:
+        """See Learner.parameter_total."""
+        return self.gradient.flat.total
+
     def set_learning_rate(self, rate: float) -> None:
         """See Learner.set_learning_rate."""
         self.gradient.set_rate(rate)

@@ -18,6 +18,7 @@ class Learner(Protocol):
 
     name: str  # in the spec
     network: PolicyModule
+    seed: int  # of its noise
     scale: LossScale
     micro: MicroBatch
     statistics: tuple[str, ...]  # names of `totals`
@@ -45,6 +46,10 @@ class Learner(Protocol):
 
     def rehearsal(self, batch: Batch) -> Callable[[], None]:
         """See Algorithm.rehearsal: of all rows of `batch` at a time."""
+        ...
+
+    def parameter_total(self) -> Tensor:
+        """The sum of all parameters that are learned, a scalar: a number as long as all of them are."""
         ...
 
     def set_learning_rate(self, rate: float) -> None:

@@ -11,6 +11,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from headway.algos.divergence import DivergenceError
+
 LEAST: Final = 2.0**-14  # a factor below this does not fall for want of range: what overflows has diverged
 
 
@@ -29,10 +31,10 @@ class LossScale:
         """The factor now."""
         return self._scaler.get_scale()
 
-    @property
-    def has_diverged(self) -> bool:
-        """Say whether steps overflow whatever the factor."""
-        return self.is_on and self.value < LEAST
+    def refuse_overflow(self) -> None:
+        """Raise DivergenceError where steps overflow whatever the factor."""
+        if self.is_on and self.value < LEAST:
+            raise DivergenceError("the factor of fp16's losses", self.value, "and gradients still overflow")
 
     def of(self, tensor: Tensor) -> Tensor:
         """Return the loss, or a gradient, times the factor."""

@@ -15,12 +15,12 @@ from headway_api.offpolicy_spec import Exploration, OffPolicy
 from headway_api.replay_spec import Prioritized
 from torch import Tensor
 
+from headway.algos.divergence import ENVIRONMENT, gradients, refuse
 from headway.algos.exploration import StagedExploration
 from headway.algos.learner import Learner
 from headway.algos.micro_batch import MicroBatch
 from headway.algos.state import restore, under
 from headway.envs.protocol import Transition
-from headway.errors import SpecError
 from headway.networks import GreedyPolicy
 from headway.parallel import Group
 from headway.replay import Replay
@@ -30,6 +30,8 @@ _NOISE_STEPS = 256  # steps whose noise is drawn at once: it depends on nothing 
 
 class OffPolicyAlgorithm:
     """An Algorithm (algos.protocol) of a learner and a replay."""
+
+    beat: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class OffPolicyAlgorithm:
             self.replay.learned(batch, self.learner.learn(batch, self.gradient_steps))
             self.gradient_steps += 1
             self._learned += 1
+            self.beat()
         self._learn_seconds += time.perf_counter() - began
 
     def _beta(self, env_steps: int) -> float:
@@ -120,10 +123,11 @@ class OffPolicyAlgorithm:
         """Say what was learned since the last update; see Algorithm.update."""
         name = self.learner.name
         totals = self.group.sum_(self.learner.totals / (max(self._learned, 1) * self.group.world_size))
-        means = dict(zip(self.learner.statistics, totals.tolist(), strict=True))
-        if not all(map(math.isfinite, means.values())) or self.learner.scale.has_diverged:  # before anything is saved
-            fix = f"the loss after {self.gradient_steps} gradient steps is not finite: lower it"
-            raise SpecError(f"train.algo.{name}.learningRate", self.spec.learning_rate, fix)
+        *found, parameters = torch.cat((totals, self.learner.parameter_total()[None])).tolist()
+        means = dict(zip(self.learner.statistics, found, strict=True))
+        learned = f"within gradient steps {self.gradient_steps - self._learned + 1} to {self.gradient_steps}"
+        refuse(means | {"the sum of the parameters": parameters}, learned)
+        self.learner.scale.refuse_overflow()
         metrics = (means if self._learned else {}) | {
             f"{name}/gradient_steps": float(self._learned),
             "replay/transitions": float(self.replay.ring.held * self.total_envs),
@@ -143,6 +147,19 @@ class OffPolicyAlgorithm:
     def rehearsal(self, rows: int) -> Callable[[], None]:
         """See Algorithm.rehearsal."""
         return self.learner.rehearsal(self.replay.blank(rows))
+
+    def reseed(self, seed: int) -> None:
+        """See Algorithm.reseed. What was drawn ahead is forgotten."""
+        self.learner.seed = seed
+        self.replay.reseed(seed)
+        self._noise = self._noise[:0]
+
+    def suspects(self) -> dict[str, Tensor]:
+        """The replay, what was learned and the last gradients; see Algorithm.suspects."""
+        ring = self.replay.ring
+        kept = {name: column[: ring.held] for name, column in ring.columns.items()}
+        actions = {"action": kept.pop("action")}
+        return under(ENVIRONMENT, kept) | actions | self.learner.state() | gradients(self.learner.network)
 
     def policy(self) -> GreedyPolicy:
         """See Algorithm.policy."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+from headway.algos.divergence import ENVIRONMENT, gradients
 from headway.algos.gradient import Gradient
 from headway.algos.loss_scale import LossScale
 from headway.algos.rollout import Rollout
@@ -19,11 +22,23 @@ class OnPolicy:
     gradient: Gradient
     scale: LossScale
     rollout: Rollout
+    seed: int
     updates: int = 0
+    beat: Callable[[], None] = staticmethod(lambda: None)
 
     def ready(self) -> bool:
         """Say whether the rollout is full."""
         return self.rollout.filled == self.rollout.length
+
+    def reseed(self, seed: int) -> None:
+        """See Algorithm.reseed."""
+        self.seed = seed
+
+    def suspects(self) -> dict[str, Tensor]:
+        """The rollout, which is still there, what was learned and the last gradient; see Algorithm.suspects."""
+        rollout, given = self.rollout, {"features": self.rollout.features, "reward": self.rollout.reward}
+        given |= {"final_features": rollout.finals()[1]}
+        return under(ENVIRONMENT, given) | {"action": rollout.action} | self._state() | gradients(self.network)
 
     def policy(self) -> GreedyPolicy:
         """See Algorithm.policy."""

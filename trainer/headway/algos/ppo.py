@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from headway_api.algo_spec import Ppo
 from torch import Tensor
 
 from headway import randomness
+from headway.algos.divergence import refuse
 from headway.algos.gradient import Gradient
 from headway.algos.loss_scale import LossScale
 from headway.algos.micro_batch import MicroBatch
@@ -21,7 +21,6 @@ from headway.algos.onpolicy import OnPolicy
 from headway.algos.rollout import Rollout
 from headway.algos.state import restore
 from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
-from headway.errors import SpecError
 from headway.networks import ActorCritic, Body
 from headway.parallel import Group, Lanes
 from headway.returns import gae
@@ -178,8 +177,7 @@ class PPO(OnPolicy):
 
     def _fit(self, batch: Batch) -> dict[str, float]:
         """Make the epochs of gradient steps; stop early, on all ranks alike, where the policy has moved too far."""
-        if self.scale.has_diverged:
-            raise self._diverged("gradient")
+        self.scale.refuse_overflow()
         size = self.micro.share // self.micro.unit  # units
         totals, steps, norms = torch.zeros_like(self.gradient.statistics), 0, torch.zeros((), device=self.device)
         for epoch in range(self.spec.epochs):
@@ -189,8 +187,7 @@ class PPO(OnPolicy):
                 self._backward(batch, index)
                 found = self.scale.finite(self.gradient.statistics)
                 statistics = dict(zip(STATISTICS, found.tolist(), strict=True))
-                if not all(map(math.isfinite, statistics.values())):
-                    raise self._diverged("loss")
+                refuse(statistics, f"at gradient step {steps + 1}", advantage=batch.advantage, target=batch.target)
                 # Averaged over ranks before, so that all of them decide alike.
                 if 0 < 1.5 * self.spec.target_kl < statistics["ppo/approx_kl"]:
                     self.scale.update()
@@ -199,6 +196,7 @@ class PPO(OnPolicy):
                 self.scale.update()
                 totals += found
                 steps += 1
+                self.beat()
         return self._metrics(totals, steps, norms)
 
     def _backward(self, batch: Batch, index: Tensor) -> None:
@@ -257,19 +255,15 @@ class PPO(OnPolicy):
         outputs, _ = body.sequence(features.transpose(0, 1), memory[index], batch.begins[index].T)
         return outputs.transpose(0, 1)
 
-    def _diverged(self, what: str) -> SpecError:
-        """Return the user's error: from a checkpoint training would diverge again, bit for bit, so it is permanent."""
-        fix = f"the {what} of update {self.updates} is not finite: lower it"
-        return SpecError("train.algo.ppo.learningRate", self.spec.learning_rate, fix)
-
     def _metrics(self, totals: Tensor, steps: int, norms: Tensor) -> dict[str, float]:
-        if not bool(torch.isfinite(norms)):  # before anything is saved
-            raise self._diverged("gradient")
-        means = (totals / max(steps, 1)).tolist()
+        *means, norm, parameters = torch.cat(
+            (totals / max(steps, 1), norms[None], self.gradient.flat.total[None])
+        ).tolist()
+        refuse({"ppo/gradient_norm": norm, "the sum of the parameters": parameters})
         return (
             dict(zip(STATISTICS, means, strict=True))
             | {
-                "ppo/gradient_norm": float(norms) / max(steps, 1),
+                "ppo/gradient_norm": norm / max(steps, 1),
                 "ppo/gradient_steps": float(steps),
             }
             | self.scale.metrics()

@@ -6,7 +6,6 @@ environments take the place of the replay, and normalised layers that of the tar
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -15,6 +14,7 @@ from headway_api.offpolicy_spec import Exploration, Pqn
 from torch import Tensor
 
 from headway import randomness
+from headway.algos.divergence import refuse
 from headway.algos.exploration import StagedExploration, mostly
 from headway.algos.gradient import Gradient
 from headway.algos.loss_scale import LossScale
@@ -23,7 +23,6 @@ from headway.algos.onpolicy import OnPolicy
 from headway.algos.rollout import Rollout
 from headway.algos.state import restore
 from headway.envs.protocol import ActionSpace, FeatureLayout, Transition
-from headway.errors import SpecError
 from headway.networks import QNetwork
 from headway.parallel import Group
 from headway.returns import q_lambda
@@ -98,15 +97,16 @@ class PQN(OnPolicy):
                 norms += self.scale.finite(self.gradient.apply())
                 self.scale.update()
                 steps += 1
-        loss, value, norm = (torch.cat((totals, norms[None])) / steps).tolist()
-        if not all(map(math.isfinite, (loss, value, norm))) or self.scale.has_diverged:  # before anything is saved
-            fix = f"the loss of update {self.updates} is not finite: lower it"
-            raise SpecError("train.algo.pqn.learningRate", self.spec.learning_rate, fix)
+                self.beat()
+        sums = torch.cat((totals, norms[None], self.gradient.flat.total[None]))
+        loss, value, norm, parameters = (sums / steps).tolist()
+        found = {"loss/value": loss, "pqn/q": value, "pqn/gradient_norm": norm}
+        refuse(found | {"the sum of the parameters": parameters}, target=wanted)
+        self.scale.refuse_overflow()
         self.updates += 1
         self.rollout.clear()
         share = self.exploration.share(self.updates * rollout.length * self.total_envs)
-        metrics = {"loss/value": loss, "pqn/q": value, "pqn/gradient_norm": norm, "pqn/exploration": share}
-        return metrics | self.scale.metrics()
+        return found | {"pqn/exploration": share} | self.scale.metrics()
 
     @torch.no_grad()
     def _returns(self, next_features: Tensor) -> Tensor:

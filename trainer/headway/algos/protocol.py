@@ -35,6 +35,8 @@ class Algorithm(Protocol):
         """How its batches are cut; set before the first update."""
         ...
 
+    beat: Callable[[], None]  # called after each gradient step: a long update is no stall
+
     def act(self, features: Tensor, step: int) -> Tensor:
         """Explore: float32 [N, A] or int64 [N] for features [N, F]; noise depends on (seed, global index, step)."""
         ...
@@ -48,7 +50,21 @@ class Algorithm(Protocol):
         ...
 
     def update(self, next_features: Tensor, fraction_left: float) -> dict[str, float]:
-        """Learn; return metrics, the same on every rank. `fraction_left` of totalSteps drives annealing."""
+        """Learn; return metrics, the same on every rank. `fraction_left` of totalSteps drives annealing.
+
+        Raises DivergenceError, on all ranks alike, where what is learned is no number any more.
+        """
+        ...
+
+    def reseed(self, seed: int) -> None:
+        """Draw everything by another seed from now on; between an update and the next `act`."""
+        ...
+
+    def suspects(self) -> dict[str, Tensor]:
+        """What to look through once learning has diverged: what it learned from and what it learned, by name.
+
+        What environments gave is under `divergence.ENVIRONMENT`.
+        """
         ...
 
     def rehearsal(self, rows: int) -> Callable[[], None]:

@@ -152,6 +152,10 @@ class TwinLearner(ABC):
         )
         return torch.minimum(*values)
 
+    def parameter_total(self) -> Tensor:
+        """See Learner.parameter_total."""
+        return self.actor.flat.total + self.critics.flat.total
+
     def set_learning_rate(self, rate: float) -> None:
         """See Learner.set_learning_rate."""
         for optimiser in self.optimisers.values():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -111,16 +111,19 @@ def positions_under(root: Path) -> list[Position]:
     return [position for path in root.iterdir() if (position := Position.parse(path.name)) and path.is_dir()]
 
 
-def choose(root: Path, uid: str, resume: str, log: list[str]) -> Found | None:
+def choose(
+    root: Path, uid: str, resume: str, log: list[str], check: Callable[[Found], None] = lambda found: None
+) -> Found | None:
     """Return the checkpoint to go on from, None to begin anew; `resume` is "auto", "never" or a path.
 
     "never" and a path say how the first attempt of the run begins; later ones go on from the run's own: a restart or a
     suspension must not cost what has been trained. What was passed over, and
-    why, is appended to `log`. Raises CheckpointError if what is there must not or cannot be used.
+    why, is appended to `log`; `check` raises ValueError for what is to be passed over among the run's own. Raises
+    CheckpointError if what is there must not or cannot be used.
     """
     if resume == "never" and not read_fences(root, uid):
         return None
-    found = search(root, uid, log)
+    found = search(root, uid, log, check=check)
     if found is not None and resume not in ("auto", "never"):
         log.append(f"{resume} passed over: only a first attempt begins there, and this run has checkpoints of its own")
     if found is not None or resume in ("auto", "never"):
@@ -136,10 +139,17 @@ def choose(root: Path, uid: str, resume: str, log: list[str]) -> Found | None:
     return found
 
 
-def search(root: Path, uid: str | None, log: list[str], with_replay: bool = True) -> Found | None:
+def search(
+    root: Path,
+    uid: str | None,
+    log: list[str],
+    with_replay: bool = True,
+    check: Callable[[Found], None] = lambda found: None,
+) -> Found | None:
     """Return the newest whole checkpoint of run `uid` under `root` (None: of any run), or None.
 
-    What was passed over, and why, is appended to `log`. Raises CheckpointError if another run's checkpoints are there.
+    What was passed over, and why, is appended to `log`; `check` as in `choose`. Raises CheckpointError if another run's
+    checkpoints are there.
     """
     if uid is None:
         order = sorted(positions_under(root), reverse=True)
@@ -150,6 +160,7 @@ def search(root: Path, uid: str | None, log: list[str], with_replay: bool = True
     for position in order:
         try:
             found = verify(root / position.directory, with_replay)
+            check(found)
         except ValueError as error:
             log.append(f"{position.directory} passed over: {error}")
             continue

@@ -20,7 +20,7 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 FileName = Annotated[str, Field(pattern=r"^(model|rank-[0-9]{1,6})\.safetensors$")]
 
 # What may change between an attempt and its parent: how long, how watched, in what pieces; never what is learned.
-FREE_FIELDS: Final = ("totalSteps", "trackers", "evaluation", "microBatch")
+FREE_FIELDS: Final = ("totalSteps", "trackers", "evaluation", "microBatch", "onDivergence")
 
 
 class FileRecord(Contract):

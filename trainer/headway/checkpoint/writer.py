@@ -115,9 +115,13 @@ class Saver:
             if waits:
                 self._report(self._settle())
 
+    def settle(self) -> None:
+        """Wait until the save that is under way is published, if there is one."""
+        self._report(self._settle())
+
     def finish(self, take: Take) -> None:
         """Save this very moment and wait until it is published. Raises CheckpointError if two tries have failed."""
-        self._report(self._settle())
+        self.settle()
         for _ in range(_TRIES):
             self._begin(take(True).as_the_last())
             if not (refused := self._settle()):

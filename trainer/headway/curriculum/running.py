@@ -67,6 +67,11 @@ class RunningCurriculum:
             self.memory.begin(self.stage)
         self._tell_levels()
 
+    def reseed(self, seed: int) -> None:
+        """Draw among levels by another seed from now on."""
+        if self.memory:
+            self.memory.seed = seed
+
     def add(self, ends: EpisodeEnds) -> None:
         """Take in one step's ends."""
         self.window.add(ends)

@@ -45,6 +45,11 @@ class FlatParameters:
         """The numbers behind the gradients, [extra]."""
         return self.buffer[self.size :]
 
+    @property
+    def total(self) -> Tensor:
+        """The sum of all parameters, a scalar: a number as long as all of them are."""
+        return self.value.detach().sum()
+
     def clip_gradient(self, max_norm: float) -> Tensor:
         """Scale the gradients down to `max_norm` if they exceed it; return their norm before that, a scalar tensor."""
         norm: Tensor = torch.linalg.vector_norm(self.gradient)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -17,6 +17,7 @@ from headway.parallel.backend import GLOO, backend, gpu_of
 from headway.parallel.pulse import Pulse
 from headway.parallel.roll import Patience
 from headway.parallel.vigil import Vigil
+from headway.watchdog import Heart
 
 # A dead peer closes its connections and is noticed at once; this bounds the wait for one that lives and does not come.
 SILENCE_S = 300.0
@@ -46,11 +47,6 @@ class Group:
     def is_main(self) -> bool:
         """Say whether this is rank 0, the only one that logs, reports and writes manifests."""
         return self.rank == 0
-
-    def enter(self, phase: str) -> None:
-        """Say where this rank is, for the message in which it gives up on others."""
-        if self._vigil is not None:
-            self._vigil.phase = phase
 
     def sum_(self, tensor: Tensor) -> Tensor:
         """Add `tensor` up over ranks, in place. Gloo's ring adds in an order that depends on shape and ranks alone.
@@ -102,11 +98,11 @@ def join(
     silence_s: float = SILENCE_S,
     life_s: float = LIFE_S,
     device: str = "cpu",
-    beat: Callable[[], None] = lambda: None,
+    heart: Heart | None = None,
 ) -> Iterator[Group]:
     """Form the group that MASTER_ADDR and MASTER_PORT name; leave it at the end, however that comes.
 
-    `device` is where this rank's tensors are. `beat` is called every second in which others are waited for.
+    `device` is where this rank's tensors are. `heart` beats while others are waited for, and says where that was.
 
     Raises RankLostError, here or in a call of the group, when a rank is gone, has given no sign of life for `life_s`
     seconds, or has not come for `silence_s` seconds to where the others wait. Torch's threads then wait on for a minute
@@ -119,7 +115,7 @@ def join(
     store = _store(rank, timeout)
     node, gpu = int(os.environ.get("GROUP_RANK", "0")), gpu_of(device)  # the first is torch's agent's word for a node
     pulse = Pulse(dist.PrefixStore("pulse", store.clone()), rank, world_size, node, gpu)
-    vigil = Vigil(pulse, Patience(silence_s, life_s), beat)
+    vigil = Vigil(pulse, Patience(silence_s, life_s), heart or Heart())
     pulse.start()
     try:
         vigil.await_arrival()

@@ -11,6 +11,7 @@ from torch.distributed import Work
 from headway.errors import RankLostError
 from headway.parallel.pulse import Pulse
 from headway.parallel.roll import GONE_LOOKS, LOOK_S, Patience
+from headway.watchdog import Heart
 
 TICK_S = 1.0  # between two judgements of the others while they are waited for
 POLL_S = 5e-5  # between two questions whether a GPU has done its part
@@ -19,11 +20,10 @@ STORE_LOST = "node 0, which keeps the ranks' store, "
 
 
 class Vigil:
-    """Runs the calls that need all ranks, in the main thread. `beat` is called while it waits: waiting is no stall."""
+    """Runs the calls that need all ranks, in the main thread. `heart` beats while it waits: waiting is no stall."""
 
-    def __init__(self, pulse: Pulse, patience: Patience, beat: Callable[[], None]) -> None:
-        self.phase = "the start"  # for people: where a rank was when it gave up
-        self._pulse, self._patience, self._beat = pulse, patience, beat
+    def __init__(self, pulse: Pulse, patience: Patience, heart: Heart) -> None:
+        self._pulse, self._patience, self._heart = pulse, patience, heart
         self._ticks = 0  # of waiting, in this call
         self._deaf = 0  # of those, the last ones in which the store has told nothing
         self._rounds = 0
@@ -63,7 +63,7 @@ class Vigil:
 
     def _consider(self, lost: RankLostError | None) -> None:
         """Raise what the first rank to give up has said, or what is to be said now."""
-        self._beat()
+        self._heart.beat()
         pulse = self._pulse
         self._deaf, self._rounds = 0 if pulse.rounds != self._rounds else self._deaf + 1, pulse.rounds
         if pulse.verdict is not None:
@@ -88,7 +88,7 @@ class Vigil:
         return None
 
     def _at(self, lost: RankLostError) -> RankLostError:
-        return RankLostError(f"{lost}: given up at {self.phase}", lost.ranks, lost.hung)
+        return RankLostError(f"{lost}: given up ({self._heart.where()})", lost.ranks, lost.hung)
 
 
 def _waited(work: Work) -> bool:

@@ -75,6 +75,10 @@ class Replay:
         if self.ends is not None:
             self.ends.add(self.ring, step.episodes.ended.numpy())
 
+    def reseed(self, seed: int) -> None:
+        """Draw by another seed from now on."""
+        self.seed = self._rows.seed = seed
+
     def cut(self) -> None:
         """End the episodes under way as if by the clock: after a resume their environments begin new ones."""
         ring = self.ring

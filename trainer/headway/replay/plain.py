@@ -13,6 +13,8 @@ from headway.replay.windows import n_step
 class PlainRows:
     """See `transitions.Rows`. `steps`: of a window."""
 
+    seed = 0  # nothing is drawn
+
     def __init__(self, source: Source, steps: int, gamma: float) -> None:
         self.source, self.steps, self.gamma = source, steps, gamma
 

@@ -49,6 +49,8 @@ class Batch:
 class Rows(Protocol):
     """What is kept of a transition besides action, reward and ends, and how windows are made of it."""
 
+    seed: int  # of what is drawn for a window
+
     def columns(self) -> dict[str, Column]:
         """Name what is kept."""
         ...
