@@ -45,7 +45,7 @@ class RunContext:
     leave_at: int = 0
     """Save and leave, as if asked to, after the update that reaches so many environment steps; 0 never does."""
     stall_s: float = 0.0
-    """The process dumps its stacks and leaves if it gives no sign of life for this long, in seconds; 0 waits for ever."""
+    """The process dumps its stacks and leaves after so many seconds without a sign of life; 0 waits for ever."""
 
 
 @dataclass(frozen=True)
