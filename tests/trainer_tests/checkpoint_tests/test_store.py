@@ -80,3 +80,10 @@ def test_fingerprints_name_what_differs():
     mine = fingerprint(2)
     assert differences(mine, mine) == []
     assert differences(mine | {"threads": 64}, mine) == [f"threads: 64 -> {mine['threads']}"]
+    assert differences(fingerprint(2, micro_batch=64), fingerprint(2, micro_batch=32)) == ["microBatch: 64 -> 32"]
+
+
+def test_a_checkpoint_from_before_there_were_pieces_had_whole_batches():
+    before = {name: value for name, value in fingerprint(1).items() if name != "microBatch"}
+    assert differences(before, fingerprint(1)) == []
+    assert differences(before, fingerprint(1, micro_batch=8)) == ["microBatch: 0 -> 8"]

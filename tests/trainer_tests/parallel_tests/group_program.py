@@ -15,6 +15,7 @@ def check_group() -> None:
         assert group.is_main == (rank == 0)
         assert group.sum_(torch.tensor([rank, 1])).tolist() == [3, 3]
         assert group.any(rank == 2, False) == [True, False]
+        assert group.least(7 - rank) == 5
         assert group.gather(b"ab"[:rank]) == [b"", b"a", b"ab"]
         assert group.from_main(b"main" if rank == 0 else b"ignored") == b"main"
 

@@ -10,6 +10,7 @@ def test_one_rank_is_the_identity():
         assert group.is_main
         assert group.sum_(torch.tensor([1, 2])).tolist() == [1, 2]
         assert group.any(True, False) == [True, False]
+        assert group.least(3) == 3
         assert group.gather(b"x") == [b"x"]
         assert group.from_main(b"y") == b"y"
 
