@@ -99,6 +99,7 @@ ENV_PROGRESS_URL: Final = "HEADWAY_PROGRESS_URL"
 ENV_PROGRESS_CA: Final = "HEADWAY_PROGRESS_CA"
 ENV_PROGRESS_TOKEN: Final = "HEADWAY_PROGRESS_TOKEN"  # path of the projected token
 ENV_LEAVE_AT: Final = "HEADWAY_LEAVE_AT"  # environment steps after which a run saves and leaves, as at SIGTERM
+ENV_LAUNCHED_AT: Final = "HEADWAY_LAUNCHED_AT"  # when this attempt's launcher was started, in seconds since the epoch
 ENV_STUDIES_URL: Final = "HEADWAY_STUDIES_URL"  # of a study's driver: base URL of the study service
 ENV_STUDIES_CA: Final = "HEADWAY_STUDIES_CA"
 ENV_STUDIES_TOKEN: Final = "HEADWAY_STUDIES_TOKEN"  # path of the projected token

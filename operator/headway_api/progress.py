@@ -42,6 +42,26 @@ class CheckpointProgress(Contract):
     time: str = Field(max_length=40, description="When it was written, RFC 3339.")
 
 
+MAX_SECONDS = 1e10  # three centuries
+
+
+class Goodput(Contract):
+    """Useful training time over the wall time since the run began, over all attempts, and where the rest went."""
+
+    fraction: Float = Field(ge=0.0, le=1.0, description="Useful seconds over all seconds since the run began.")
+    useful_seconds: Float = Field(ge=0.0, le=MAX_SECONDS, description="Seconds of updates that have not been lost.")
+    start_up_seconds: Float = Field(
+        ge=0.0, le=MAX_SECONDS, description="Seconds from the launch of each attempt to its first update."
+    )
+    recompute_seconds: Float = Field(
+        ge=0.0, le=MAX_SECONDS, description="Seconds of updates that were made and lost after a last checkpoint."
+    )
+    checkpointing_seconds: Float = Field(ge=0.0, le=MAX_SECONDS, description="Seconds that training waited for saving.")
+    waiting_seconds: Float = Field(
+        ge=0.0, le=MAX_SECONDS, description="All other seconds: between attempts, suspended, logging."
+    )
+
+
 class EvaluationPoint(Contract):
     """One evaluation on validation levels. Studies judge and prune by these, and by nothing else."""
 
@@ -65,6 +85,7 @@ class Progress(Contract):
     metrics: dict[MetricName, Float] = described({}, "The newest metrics, finite numbers only.", max_length=64)
     curriculum: CurriculumProgress | None = Field(None, description="Where the run stands in its curriculum.")
     checkpoint: CheckpointProgress | None = Field(None, description="The newest whole checkpoint.")
+    goodput: Goodput | None = Field(None, description="Useful training time over wall time.")
     evaluations: list[EvaluationPoint] = described([], "The newest evaluations, oldest first.", max_length=32)
     attempt: Int = described(0, "The attempt that reported this.", ge=0)
     number: Int = described(0, "Number of the report, over all attempts.", ge=0)

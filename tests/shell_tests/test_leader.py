@@ -143,12 +143,15 @@ def test_only_the_served_namespaces_are_asked():
 
 def test_the_gauges_say_what_runs():
     moment = Moment()
-    saved = {"checkpoint": {"time": text(at(-30))}, "stepsPerSecond": 1200.0}
+    saved = {"checkpoint": {"time": text(at(-30))}, "stepsPerSecond": 1200.0, "goodput": {"fraction": 0.96}}
     metrics.observe_runs([run("fast", **saved), run("new", phase="Pending"), run("other", phase="Pending")], moment())
     said = metrics.exposition().decode()
     assert 'headway_runs{phase="Pending"} 2.0' in said and 'headway_runs{phase="Running"} 1.0' in said
     assert 'headway_run_steps_per_second{name="fast",namespace="team"} 1200.0' in said
+    assert 'headway_run_goodput{name="fast",namespace="team"} 0.96' in said
     assert 'headway_run_checkpoint_age_seconds{name="fast",namespace="team"} 30.0' in said
+    metrics.observe_runs([run("fast", stepsPerSecond=1.0)], moment())  # of a trainer that tells no goodput
+    assert 'headway_run_goodput{name="fast"' not in metrics.exposition().decode()
     metrics.observe_runs([], moment())
     assert "fast" not in metrics.exposition().decode()
 

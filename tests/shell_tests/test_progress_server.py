@@ -102,6 +102,16 @@ def test_a_report_that_was_recorded_already_is_acknowledged_and_not_written():
     assert len(fake.applied) == 1
 
 
+def test_goodput_is_recorded_and_one_that_cannot_be_is_refused():
+    fake = store()
+    parts = {f"{part}Seconds": 1.0 for part in ("startUp", "recompute", "checkpointing", "waiting")}
+    good = {"fraction": 0.96, "usefulSeconds": 96.0} | parts
+    assert post(fake, report(goodput=good))[0][0] == 200
+    assert progress_of(fake)["goodput"] == good
+    for amiss in ({"fraction": 1.5}, {"waitingSeconds": -1.0}, {"usefulSeconds": 1e11}, {"surprise": 1.0}):
+        assert post(fake, report(number=2, goodput=good | amiss))[0][0] == 400
+
+
 REFUSED = [
     ("no token", {"token": ""}, {}, report(), 401),
     ("a token of another audience", {}, {"audience": "https://kubernetes.default.svc"}, report(), 401),

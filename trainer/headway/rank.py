@@ -122,6 +122,7 @@ def run_context(run: TrainingRun, settings: Settings, rank: int, world_size: int
         threads=rank_threads(os.environ),
         device=_device(),
         leave_at=settings.leave_at,
+        launched_at=settings.launched_at,
         stall_s=float(spec.stall_seconds),
     )
 

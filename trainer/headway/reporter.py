@@ -170,6 +170,8 @@ def to_progress(snapshot: ProgressSnapshot, attempt: int, number: int, ends_with
     if checkpoint is not None:
         at = rfc3339(checkpoint.saved_at)
         optional["checkpoint"] = CheckpointProgress(step=checkpoint.step, uri=str(checkpoint.path)[-1024:], time=at)
+    if snapshot.goodput is not None:
+        optional["goodput"] = snapshot.goodput
     return Progress(
         step=snapshot.step,
         total_steps=snapshot.total_steps,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from headway_api.progress import CurriculumProgress, EvaluationPoint
+from headway_api.progress import CurriculumProgress, EvaluationPoint, Goodput
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class RunContext:
     """Where this rank learns: a torch device."""
     leave_at: int = 0
     """Save and leave, as if asked to, after the update that reaches so many environment steps; 0 never does."""
+    launched_at: float = 0.0
+    """When this attempt's launcher was started, in seconds since the epoch; 0: not known."""
     stall_s: float = 0.0
     """The process dumps its stacks and leaves after so many seconds without a sign of life; 0 waits for ever."""
 
@@ -69,6 +71,7 @@ class ProgressSnapshot:
     curriculum: CurriculumProgress
     checkpoint: CheckpointRef | None
     evaluations: tuple[EvaluationPoint, ...] = ()  # all so far, over all attempts
+    goodput: Goodput | None = None
 
 
 @dataclass(frozen=True)

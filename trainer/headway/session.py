@@ -15,7 +15,7 @@ from headway_api.train_spec import TrainSpec
 from pydantic import Field, JsonValue
 from torch import Tensor
 
-from headway import checkpoint, randomness
+from headway import checkpoint, goodput, randomness
 from headway.algos import batch_finder, build_algorithm
 from headway.algos.divergence import Course, DivergenceError, refuse_tensors
 from headway.algos.protocol import ExploresByStage, HasReplay
@@ -74,6 +74,9 @@ class Session:
         self.spec = spec
         self.run = run
         self.group = group
+        books = run.out / goodput.FILE if group.is_main else None
+        began_at = 0.0 if rollbacks else run.launched_at  # else time would be counted twice
+        self.goodput = goodput.Ledger(books, run.uid, run.attempt, began_at)
         num_envs = spec.num_envs // group.world_size
         self.device = device = torch.device(run.device)
         self.env = registry.make_vector_env(
@@ -144,6 +147,7 @@ class Session:
             self.env.skip_episodes(self.rollbacks * EPISODES_LEFT_OUT)
         elif self.group.is_main and not self.over:
             self.store.fence(found.directory if found else None)
+        self.goodput.go_on_from(found.manifest.goodput if found else {})
         self.enter_stage()
         self.group.any(False)  # nobody trains before the fence stands
         if not self.over:
@@ -208,7 +212,7 @@ class Session:
             namespace=self.run.namespace, name=self.run.name, uid=self.run.uid, attempt=self.run.attempt,
             parent=self.parent, step=self.step, world_size=self.group.world_size, spec=self.spec.to_wire(),
             spec_hash=checkpoint.spec_hash(self.spec), loop=loop.to_wire(), tracker=self.tracker.state(), files={},
-            fingerprint=self._fingerprint(), complete=self.finished,
+            goodput=self.goodput.entry().to_wire(), fingerprint=self._fingerprint(), complete=self.finished,
             saved_at=time.time(), best=list(self.best.rank) if self.best.stage >= 0 else [],
         )  # fmt: skip
         rows = self.store.segments.cut(self.replay, training_waits) if self.replay is not None else checkpoint.NOTHING

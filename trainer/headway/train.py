@@ -65,6 +65,7 @@ def _loop(session: Session, stop: Stop, report: Report) -> TrainResult:
     snapshot = _snapshot(session, 0.0, {})
     clock = time.monotonic()
     is_told_to_end = False  # on rank 0 only
+    session.goodput.lap("start_up", session.step)
     while not session.over:
         steps_before = session.step
         features = collect(session)
@@ -84,10 +85,12 @@ def _loop(session: Session, stop: Stop, report: Report) -> TrainResult:
         metrics |= session.episodes.metrics(group)
         metrics |= evaluate_if_due(session, steps_before)
         metrics |= {"rollbacks": float(session.rollbacks)} if session.rollbacks else {}
+        session.goodput.lap("useful", session.step)
         now = time.monotonic()
         rate = (session.step - steps_before) / (now - clock)
         seconds = {"time/collect_s": collected_at - clock, "time/update_s": updated_at - collected_at}
-        session.tracker.log(session.step, metrics | seconds | {"time/steps_per_s": rate})
+        seconds |= {"time/steps_per_s": rate} | session.goodput.metrics()
+        session.tracker.log(session.step, metrics | seconds)
         clock = now
 
         heart.beat("metrics")
@@ -97,11 +100,14 @@ def _loop(session: Session, stop: Stop, report: Report) -> TrainResult:
         if diverged:
             raise DivergenceError("an action", float("nan"), "on one rank or more")
         session.pruned = prune and not session.finished
+        session.goodput.lap("waiting", session.step)
         saver.at_boundary(session.snapshot, due, leave or session.over, busy)
+        session.goodput.lap("checkpointing", session.step)
         snapshot = _snapshot(session, rate, metrics)
         heart.beat("report")
         if group.is_main:
             is_told_to_end = bool(report(snapshot))
+        session.goodput.lap("waiting", session.step)
         if leave:
             break
     return _result(session, snapshot)
@@ -140,8 +146,9 @@ def _step(session: Session, action: Tensor) -> Step:
 def _snapshot(session: Session, rate: float, metrics: dict[str, float]) -> ProgressSnapshot:
     progress = session.curriculum.progress()
     return ProgressSnapshot(
-        session.updates, session.step, session.spec.total_steps, rate, metrics, progress, session.saved
-    )
+        session.updates, session.step, session.spec.total_steps, rate, metrics, progress, session.saved,
+        goodput=session.goodput.progress(),
+    )  # fmt: skip
 
 
 def _result(session: Session, last: ProgressSnapshot) -> TrainResult:

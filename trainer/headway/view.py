@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headway_api.curriculum_spec import Gate
-from headway_api.progress import CurriculumProgress, Progress
+from headway_api.progress import CurriculumProgress, Goodput, Progress
 from headway_api.training_run import TrainingRun
 
 from headway.units import count, percent, short_duration
@@ -118,6 +118,8 @@ def figures(view: View) -> list[str]:
     words += self_play_words(view)
     if view.demotions:
         words.append(f"{view.demotions} demotion{'s' if view.demotions > 1 else ''}")
+    if view.progress.goodput is not None:
+        words.append(f"goodput {percent(view.progress.goodput.fraction)}")
     return words
 
 
@@ -128,6 +130,19 @@ def self_play_words(view: View) -> list[str]:
         return []
     beside = "" if won is None else f", {percent(won)} won"
     return [f"rating {count(round(rating))} ({count(int(view.metric('selfplay/pool') or 0))} in the pool{beside})"]
+
+
+def goodput_words(goodput: Goodput) -> str:
+    """Say what of the time was useful, and where at least a second of the rest went: `93 % of 2m10s: start-up 6s`."""
+    lost = {
+        "start-up": goodput.start_up_seconds,
+        "recompute": goodput.recompute_seconds,
+        "checkpoints": goodput.checkpointing_seconds,
+        "waiting": goodput.waiting_seconds,
+    }
+    told = ", ".join(f"{part} {short_duration(seconds)}" for part, seconds in lost.items() if seconds >= 1)
+    total = goodput.useful_seconds + sum(lost.values())
+    return f"{percent(goodput.fraction)} of {short_duration(total)}" + (f": {told}" if told else "")
 
 
 def _may_end_early(view: View) -> bool:

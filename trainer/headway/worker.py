@@ -117,6 +117,7 @@ def work(termination_log: Path, stop_at_eof: bool = False, command: Sequence[str
 
     Raises UserError if the environment is incomplete.
     """
+    os.environ.setdefault(names.ENV_LAUNCHED_AT, str(time.time()))  # a parent on this machine knows it better
     with tempfile.TemporaryDirectory(prefix="headway-") as scratch:
         notes = Notes(Path(scratch))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

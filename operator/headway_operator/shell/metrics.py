@@ -40,6 +40,9 @@ RUNS = Gauge("headway_runs", "Runs by phase, at the last resync.", ["phase"], re
 STUDIES = Gauge("headway_studies", "Studies by phase, at the last resync.", ["phase"], registry=REGISTRY)
 _OF_RUN = ["namespace", "name"]
 STEPS_PER_SECOND = Gauge("headway_run_steps_per_second", "Speed of a run.", _OF_RUN, registry=REGISTRY)
+GOODPUT = Gauge(
+    "headway_run_goodput", "Useful training time of a run over its wall time, 0 to 1.", _OF_RUN, registry=REGISTRY
+)
 CHECKPOINT_AGE = Gauge(
     "headway_run_checkpoint_age_seconds", "Age of a run's newest checkpoint.", _OF_RUN, registry=REGISTRY
 )
@@ -48,7 +51,7 @@ CHECKPOINT_AGE = Gauge(
 def observe_runs(runs: Iterable[dict[str, Any]], now: datetime) -> None:
     """Set the gauges from all runs, as a resync has read them; what is gone goes from the gauges, too."""
     phases: Count[str] = Count()
-    for gauge in (RUNS, STEPS_PER_SECOND, CHECKPOINT_AGE):
+    for gauge in (RUNS, STEPS_PER_SECOND, GOODPUT, CHECKPOINT_AGE):
         gauge.clear()
     for run in runs:
         status, metadata = run.get("status") or {}, run["metadata"]
@@ -59,6 +62,9 @@ def observe_runs(runs: Iterable[dict[str, Any]], now: datetime) -> None:
             continue
         where = (metadata["namespace"], metadata["name"])
         STEPS_PER_SECOND.labels(*where).set(progress.get("stepsPerSecond") or 0.0)
+        goodput = (progress.get("goodput") or {}).get("fraction")
+        if goodput is not None:
+            GOODPUT.labels(*where).set(goodput)
         saved = times.from_text((progress.get("checkpoint") or {}).get("time"))
         if saved is not None:
             CHECKPOINT_AGE.labels(*where).set(max(0.0, (now - saved).total_seconds()))

@@ -1,3 +1,5 @@
+import pytest
+from headway.errors import UserError
 from headway.launch.settings import from_environment
 from headway.local.child import worker_environment
 from headway.local.document import on_this_machine
@@ -12,6 +14,16 @@ def test_the_child_is_told_what_a_launcher_needs(tmp_path):
     assert (settings.nnodes, settings.nproc, settings.attempt, settings.uid) == (1, 6, 4, "u")
     assert settings.checkpoints == tmp_path / "checkpoints" / "default" / "nav"
     assert settings.progress_url == ""
+
+
+@pytest.mark.parametrize("text", ["yesterday", "-1", "nan", "inf"])
+def test_a_time_of_launch_that_is_none_is_refused_by_name(tmp_path, text):
+    local = run().model_copy(update={"metadata": run().metadata.model_copy(update={"uid": "u"})})
+    env = worker_environment({}, Folder(tmp_path), local, attempt=1)
+    assert from_environment(env).launched_at == 0.0
+    assert from_environment(env | {"HEADWAY_LAUNCHED_AT": "12.5"}).launched_at == 12.5
+    with pytest.raises(UserError, match="HEADWAY_LAUNCHED_AT: found"):
+        from_environment(env | {"HEADWAY_LAUNCHED_AT": text})
 
 
 def test_what_another_launcher_left_in_the_environment_does_not_reach_the_child(tmp_path):

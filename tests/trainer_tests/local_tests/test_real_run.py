@@ -70,6 +70,10 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_metrics_and_is_scored(he
     assert without_times(folder) == without_times(Folder(tmp_path / "whole"))
     status = folder.read().status
     assert (status.attempt, status.phase, status.progress.step) == (2, "Succeeded", 4096)
+    goodput = status.progress.goodput
+    assert goodput.start_up_seconds > 1.0  # two launches: imports alone take longer
+    assert goodput.recompute_seconds == 0.0 and goodput.checkpointing_seconds > 0.0
+    assert f"goodput    {100 * goodput.fraction:.0f} % of " in out
 
     code, out = run(headway, "eval", "parts", "--levels", "16", "--json")
     assert code == 0, out

@@ -1,6 +1,6 @@
 from headway.local.screens import BAR, PlainScreen, bar, render
-from headway.view import SAVING, View, gate_words, plain_line
-from headway_api.progress import CurriculumProgress, Progress
+from headway.view import SAVING, View, gate_words, goodput_words, plain_line
+from headway_api.progress import CurriculumProgress, Goodput, Progress
 from rich.console import Console
 from trainer_tests.local_tests.test_document import MINIMAL, run
 
@@ -85,6 +85,26 @@ def test_demotions_are_counted_once_there_are_any():
     assert "demotion" not in plain_line(gated({}))
     assert plain_line(gated({}, demotions=1)).endswith("collisions 12 %  1 demotion")
     assert plain_line(gated({}, demotions=2)).endswith("2 demotions")
+
+
+def goodput(useful, start_up=0.0, recompute=0.0, checkpointing=0.0, waiting=0.0):
+    fraction = useful / (useful + start_up + recompute + checkpointing + waiting)
+    return Goodput(
+        fraction=fraction, useful_seconds=useful, start_up_seconds=start_up, recompute_seconds=recompute,
+        checkpointing_seconds=checkpointing, waiting_seconds=waiting,
+    )  # fmt: skip
+
+
+def test_goodput_is_the_last_figure():
+    assert plain_line(View(RUN, 75.0, progress(goodput=goodput(96.0, 4.0)))).endswith("collisions 12 %  goodput 96 %")
+
+
+def test_goodput_in_words_tells_where_at_least_a_second_went():
+    assert goodput_words(goodput(120.0)) == "100 % of 2m00s"
+    assert goodput_words(goodput(90.0, start_up=20.0, checkpointing=0.4, waiting=9.6)) == (
+        "75 % of 2m00s: start-up 20s, waiting 10s"
+    )
+    assert goodput_words(goodput(60.0, 6.0, 30.0, 4.0)) == "60 % of 1m40s: start-up 6s, recompute 30s, checkpoints 4s"
 
 
 def test_a_manual_schedule_has_left_no_stage_behind():

@@ -66,7 +66,7 @@ def train_and_hang(phase: str, folder: Path) -> None:
 
     ppo.Gradient.average = slow  # type: ignore[method-assign]
     if phase == "save":
-        store.CheckpointStore.save = lambda *given: hang_for_ever()  # type: ignore[assignment]
+        store.CheckpointStore.write = lambda *given: hang_for_ever()  # type: ignore[assignment]
     wire = line_spec(totalSteps=UPDATE * 2).to_wire() | {"evaluation": {"everySteps": UPDATE * 2, "levels": 4}}
     _train(TrainSpec.model_validate(wire), folder, rank, world_size)
 

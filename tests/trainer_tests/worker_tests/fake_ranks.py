@@ -77,6 +77,11 @@ def says_threads(spec, run, stop, report):
     return result("done")
 
 
+def says_when_it_was_launched(spec, run, stop, report):
+    (FOLDER / "launched").write_text(repr(run.launched_at))
+    return result("done")
+
+
 def ignores_sigint(spec, run, stop, report):
     os.kill(os.getpid(), signal.SIGINT)
     return result("done")

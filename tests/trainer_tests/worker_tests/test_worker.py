@@ -100,6 +100,17 @@ def test_ranks_share_the_cores_and_know_it_before_torch_starts(launch, tmp_path)
     assert (tmp_path / "threads").read_text().split() == [share] * 3
 
 
+def test_ranks_know_when_their_launcher_was_started(launch, tmp_path):
+    before = time.time()
+    launch("says_when_it_was_launched").wait()
+    assert before < float((tmp_path / "launched").read_text()) < time.time()
+
+
+def test_a_launcher_whose_parent_knows_better_when_it_was_started_passes_that_on(launch, tmp_path):
+    launch("says_when_it_was_launched", HEADWAY_LAUNCHED_AT="1234.5").wait()
+    assert (tmp_path / "launched").read_text() == "1234.5"
+
+
 def test_ranks_ignore_ctrl_c(launch):
     assert launch("ignores_sigint").wait()[0] == 0
 

@@ -68,6 +68,7 @@ class Manifest(Contract):
         [], "What the best evaluation so far is compared by; empty without one.", max_length=8
     )
     tracker: dict[str, JsonValue] = described({}, "State of the trackers.")
+    goodput: dict[str, JsonValue] = described({}, "The books of goodput; nothing that training depends on.")
     files: dict[FileName, FileRecord] = Field(max_length=65537, description="Every other file, by name.")
     segments: list[Segment] = described([], "Files of the replay, which checkpoints share.", max_length=20000)
     fingerprint: dict[str, JsonValue] = described(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ class Settings:
     """Metrics, event files, the local progress file."""
     leave_at: int
     """Environment steps after which the run saves and leaves; 0: it makes all its steps."""
+    launched_at: float
+    """When the launcher was started, in seconds since the epoch; 0: not known."""
     nnodes: int
     nproc: int
     """Ranks on this node."""
@@ -57,6 +60,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         root=Path(_text(env, names.ENV_ROOT)),
         out=Path(_text(env, names.ENV_OUT)),
         leave_at=_number(env, names.ENV_LEAVE_AT, least=0, default="0"),
+        launched_at=_time(env, names.ENV_LAUNCHED_AT),
         nnodes=_number(env, names.ENV_NNODES, least=1, default="1"),
         nproc=_number(env, names.ENV_NPROC, least=1, default="1"),
         node_rank=_number(env, names.ENV_NODE_RANK, least=0, default="0"),
@@ -79,3 +83,14 @@ def _number(env: Mapping[str, str], name: str, least: int, default: str = "") ->
     if not text.isdecimal() or int(text) < least:
         raise UserError(f"{name}: found {text!r}: give a whole number of at least {least}")
     return int(text)
+
+
+def _time(env: Mapping[str, str], name: str) -> float:
+    text = env.get(name) or "0"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise UserError(f"{name}: found {text!r}: give seconds since the epoch")
+    return seconds

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 from headway_api import names
 from headway_api.training_run import TrainingRun
@@ -21,10 +22,11 @@ class Child:
     def __init__(self, folder: Folder, run: TrainingRun, attempt: int, lock: int, leave_at: int = 0) -> None:
         arguments = ("--termination-log", str(folder.outcome(attempt)), "--stop-at-eof")
         folder.outcome(attempt).unlink(missing_ok=True)
+        ours = {names.ENV_LEAVE_AT: str(leave_at), names.ENV_LAUNCHED_AT: str(time.time())}
         with folder.log(attempt).open("wb") as log:
             self._process = subprocess.Popen(
                 [*WORKER_COMMAND, *arguments],
-                env=worker_environment(dict(os.environ), folder, run, attempt) | {names.ENV_LEAVE_AT: str(leave_at)},
+                env=worker_environment(dict(os.environ), folder, run, attempt) | ours,
                 stdin=subprocess.PIPE,  # its end tells the child that this process is gone
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -17,6 +17,7 @@ from headway.local.attempt import End, Ended
 from headway.local.folder import Folder
 from headway.local.history import StagePassed, read_rows, stages_passed
 from headway.units import count, percent, short_duration, shown, typed
+from headway.view import goodput_words
 
 
 def print_summary(console: Console, folder: Folder, run: TrainingRun, ended: Ended, go_on: str) -> None:
@@ -39,18 +40,19 @@ def _parts(folder: Folder, run: TrainingRun, ended: Ended, go_on: str) -> list[R
             Text(f"\n the last lines of {shown(log)}:"), tail, places(("go on", go_on)),
         ]  # fmt: skip
     if ended.end is End.DONE:
-        return [*_reached(folder, run, ended), places(*_where(folder, run, ended))]
+        return [*_reached(folder, run, ended), *_goodput(run, ended), places(*_where(folder, run, ended))]
     if ended.end is End.PRUNED:
         where = "" if ended.step is None else f" at step {count(ended.step)}"
         headline = Text.assemble(("\n ● ", "bold yellow"), (f"{name} was stopped by its study{where}", "bold"))
-        return [headline, places(*_where(folder, run, ended))]
+        return [headline, *_goodput(run, ended), places(*_where(folder, run, ended))]
     lines = {
         End.SAVED: f"{name} was stopped before it trained"
         if ended.step is None
         else f"{name} is saved at step {count(ended.step)}",
         End.ABANDONED: f"{name} was left without saving{_since(run)}",
     }
-    return [Text.assemble(("\n ‖ ", "bold yellow"), (lines[ended.end], "bold")), places(("go on", go_on))]
+    headline = Text.assemble(("\n ‖ ", "bold yellow"), (lines[ended.end], "bold"))
+    return [headline, *_goodput(run, ended), places(("go on", go_on))]
 
 
 def _reached(folder: Folder, run: TrainingRun, ended: Ended) -> list[RenderableType]:
@@ -72,6 +74,14 @@ def _reached(folder: Folder, run: TrainingRun, ended: Ended) -> list[RenderableT
         more = f"   its totalSteps are used up; go on with --set train.totalSteps={2 * run.spec.train.total_steps}"
         parts.append(Text(more, "yellow"))
     return [*parts, Padding(stage_table(stages), (1, 0, 1, 3))] if stages else parts
+
+
+def _goodput(run: TrainingRun, ended: Ended) -> list[RenderableType]:
+    """Return the line that says what of the time was useful, if this attempt has trained."""
+    goodput = run.status.progress.goodput if run.status and run.status.progress else None
+    if goodput is None or not ended.trained:
+        return []
+    return [Text.assemble((f"   {'goodput':<11}", "dim"), goodput_words(goodput))]
 
 
 def stage_table(stages: Sequence[StagePassed]) -> Table:
