@@ -190,6 +190,23 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     replay.add_argument("--seconds", metavar="S", type=float, default=3.0, help="for each measurement (default: 3)")
     replay.add_argument("--json", action="store_true", help="one JSON object a line, as off a terminal, not a table")
     replay.set_defaults(command=_bench_replay)
+    _add_bench_resume(subjects.add_parser("resume", help="whether a run that is killed anywhere goes on bit for bit"))
+
+
+def _add_bench_resume(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Train small runs twice, once killed with SIGKILL at random moments, and compare every tensor of their ends."
+    )
+    parser.add_argument("--points", metavar="N", type=int, default=2, help="kills of each combination (default: 2)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the moments (default: 0)")
+    parser.add_argument("--ranks", metavar="N", type=int, nargs="+", default=[1, 2, 3], help="default: 1 2 3")
+    parser.add_argument("--only", metavar="NAME", nargs="+", help="combinations, e.g. sac, per, sac/per or sac/per/2")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where they learn (default: cpu)")
+    parser.add_argument(
+        "--results", metavar="FILE", type=Path, help="add lines here, and run nothing again that this code has passed"
+    )
+    parser.add_argument("--list", action="store_true", help="print the names of the combinations, and run nothing")
+    parser.set_defaults(command=_bench_resume)
 
 
 def _add_bench_train(parser: argparse.ArgumentParser) -> None:
@@ -323,6 +340,13 @@ def _bench_replay(options: argparse.Namespace) -> int:
     from headway.commands.bench_replay import bench_replay
 
     return bench_replay(options, console)
+
+
+def _bench_resume(options: argparse.Namespace) -> int:
+    console = _console()
+    from headway.commands.bench_resume import bench_resume
+
+    return bench_resume(options, console)
 
 
 def _worker(options: argparse.Namespace) -> int:

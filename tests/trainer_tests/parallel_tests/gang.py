@@ -1,81 +1,18 @@
-"""Ranks as processes of their own, forked from a server that has loaded torch already: one starts in milliseconds."""
+"""Ranks of tests: those of `headway.bench.gang`, which train on LineEnv or on the real environment."""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
-import socket
-import sys
-import tempfile
-import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PROCESSES = multiprocessing.get_context("forkserver")
-# Torch loads its compiler at an optimiser's first step, nearly two seconds in each rank.
-PROCESSES.set_forkserver_preload(["headway.train", "trainer_tests.line_env", "torch._dynamo"])
+from headway.bench.gang import PRELOADED, PROCESSES, ended, finish, free_port, start
 
+__all__ = ["PROCESSES", "ended", "finish", "free_port", "start", "train_a_rank"]
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Rank:
-    """One rank: a call of `program(*arguments)` in a process of its own."""
-
-    def __init__(self, program: Callable[..., None], arguments: tuple[Any, ...], variables: dict[str, str]) -> None:
-        self.log = Path(tempfile.mkstemp(prefix="rank-")[1])
-        self.process = PROCESSES.Process(target=_run, args=(program, arguments, variables, str(self.log)))
-        self.process.start()
-
-    def wait(self, timeout_s: float) -> int:
-        """Return the exit code, negative for a signal; kill it if it takes too long."""
-        self.process.join(timeout_s)
-        assert self.process.exitcode is not None, f"still running after {timeout_s} s: {self.log.read_text()}"
-        return self.process.exitcode
-
-
-def _run(program: Callable[..., None], arguments: tuple[Any, ...], variables: dict[str, str], log: str) -> None:
-    os.environ.update(variables)
-    descriptor = os.open(log, os.O_WRONLY)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    try:
-        program(*arguments)
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(1)
-
-
-def start(world_size: int, program: Callable[..., None], *arguments: Any) -> list[Rank]:
-    """Call `program` once a rank; the ranks meet on a free port of this machine."""
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(world_size)}
-    return [Rank(program, arguments, meeting | {"RANK": str(rank)}) for rank in range(world_size)]
-
-
-def finish(ranks: list[Rank], timeout_s: float = 100.0) -> list[tuple[int, str]]:
-    """Wait for all; return (exit code, output) of each, in rank order."""
-    with ended(ranks):
-        return [(rank.wait(timeout_s), rank.log.read_text()) for rank in ranks]
-
-
-@contextmanager
-def ended(ranks: list[Rank]) -> Iterator[list[Rank]]:
-    """Kill at the end those that are left."""
-    try:
-        yield ranks
-    finally:
-        for rank in ranks:
-            rank.process.kill()
-            rank.log.unlink(missing_ok=True)
+PROCESSES.set_forkserver_preload([*PRELOADED, "trainer_tests.line_env"])
 
 
 def train_a_rank(
