@@ -265,7 +265,8 @@ class Session:
     def _say_what_is_not_exact(self, found: Found | None) -> None:
         if found is None or not self.group.is_main:
             return
-        for line in checkpoint.fingerprint_differences(found.manifest.fingerprint, self._fingerprint()):
+        before, now = found.manifest.fingerprint, self._fingerprint()
+        for line in checkpoint.fingerprint_differences(before, now, has_replay=self.replay is not None):
             log.warning("resume is not exact: %s", line)
         if not self.env.exact_state:
             log.warning("resume is not exact: the environment cannot give its state: new episodes begin")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,22 @@ def resume_a_rank(wire: dict[str, Any], roots: list[Path], out: Path, leave_at: 
     )  # fmt: skip
     result = train(TrainSpec.model_validate(wire), run, lambda: False, lambda snapshot: None)
     print("went on from", result.step, result.checkpoint, flush=True)
+
+
+def save_again(wire: dict[str, Any], folder: Path, attempt: int) -> None:
+    """Go on from the newest checkpoint, and save at once, before anything is trained."""
+    from headway.parallel import join
+    from headway.run_context import RunContext
+    from headway.session import Session
+    from headway_api.train_spec import TrainSpec
+
+    logging.basicConfig(level=logging.INFO)
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    run = RunContext(
+        namespace="here", name="run", uid="bench", attempt=attempt, out=folder, checkpoints=folder / "checkpoints",
+        rank=rank, world_size=world_size, threads=1,
+    )  # fmt: skip
+    with join(rank, world_size) as group:
+        session = Session(TrainSpec.model_validate(wire), run, group)
+        assert session.begin()
+        session.save()

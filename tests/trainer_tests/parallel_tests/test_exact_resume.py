@@ -2,12 +2,16 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 from functools import partial
 
 import pytest
 import torch
+from headway.bench.resume import prove
+from headway.bench.resume_compare import first_difference
+from headway.bench.resume_specs import ALGORITHMS, EVERYTHING, Case, strategies
 from headway.checkpoint import load_tensors
 from headway.checkpoint.lineage import search
 from headway_api.train_spec import TrainSpec
@@ -37,85 +41,6 @@ def rows(folder):
     return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
 
 
-def assert_equal(whole, killed):
-    """The newest checkpoints of two runs, with their replays, and all their rows are the same to the last bit."""
-    expected, result = newest(whole), newest(killed)
-    assert expected.manifest.files.keys() == result.manifest.files.keys()
-    pairs = [(load_tensors(expected.directory / n), load_tensors(result.directory / n)) for n in result.manifest.files]
-    for one, other in [*pairs, (replay_of(whole), replay_of(killed))]:
-        assert one.keys() == other.keys()
-        for key in one:
-            assert torch.equal(one[key], other[key]), key
-    assert rows(whole) == rows(killed)
-
-
-def dagger_spec():
-    """Imitation of a planner that knows the map: both drive, and the ring of labelled steps wraps around."""
-    dagger = {"expertSteps": UPDATE * 5, "rolloutSteps": 8, "minibatchSize": 48, "gradientSteps": 3, "capacity": 240}
-    return TrainSpec.model_validate(nav_spec().to_wire() | {"algo": {"dagger": dagger}})
-
-
-def replaying_spec(kind, **own):
-    """Everything that a replay does at once; it wraps around, and the last save has whole and open segments."""
-    replay = {"capacity": 12 * 30, "nSteps": 3, "prioritized": {}, "hindsight": {}}
-    common = {"batchSize": 24, "learningStarts": UPDATE, "trainEvery": 2, "gradientSteps": 2, "updateSteps": UPDATE}
-    wire = nav_spec().to_wire() | {"algo": {kind: common | {"replay": replay} | own}}
-    if kind == "dqn":
-        wire["env"]["nav"]["actions"] = {"discrete": {}}
-    return TrainSpec.model_validate(wire)
-
-
-def dqn_spec():
-    return replaying_spec("dqn", dueling=True, target={"hard": {"everySteps": 50}})
-
-
-def sac_spec():
-    return replaying_spec("sac", policyDelay=2).model_copy(update={"precision": "bf16"})
-
-
-def td3_spec():
-    """In half precision: the factor of its losses goes on, too."""
-    return replaying_spec("td3", annealLearningRate=True).model_copy(update={"precision": "fp16"})
-
-
-def pqn_spec():
-    wire = nav_spec().to_wire()
-    wire["env"]["nav"]["actions"] = {"discrete": {}}
-    return TrainSpec.model_validate(wire | {"algo": {"pqn": {"rolloutSteps": 8, "minibatchSize": 48}}})
-
-
-SPECS = {"dqn": dqn_spec, "sac": sac_spec, "td3": td3_spec, "pqn": pqn_spec}
-
-
-def replay_of(folder):
-    """All rows of all ranks' segments, oldest first."""
-    manifest = newest(folder).manifest
-    root = newest(folder).directory.parent / "segments"
-    segments = sorted(manifest.segments, key=lambda segment: (segment.rank, segment.first))
-    loaded = [load_tensors(root / segment.name) for segment in segments]
-    return {name: torch.cat([rows[name] for rows in loaded]) for name in (loaded[0] if loaded else ())}
-
-
-def nav_spec():
-    """People and another robot in clutter, everything that is random and remembered levels, on the real environment.
-
-    Six updates of 12 environments.
-    """
-    wire = SPEC.to_wire()
-    levels = {"world": {"clutter": {"sizeMeters": 5.0}}, "people": 2, "robots": 1, "minGoalMeters": 1.0}
-    levels |= {"peopleModel": "orca", "peopleYield": 0.5}
-    stages = [{"name": name, "levels": levels, "gate": {"successRate": 0.01, "episodes": 12}} for name in "ab"]
-    curriculum = {"stages": stages, "stopAfterLastGate": False, "learnability": {"levels": 16, "attempts": 2}}
-    noise = {"scanNoiseMeters": 0.02, "scanDropout": 0.02, "latencySteps": 2, "slip": 0.05, "dynamics": 0.1}
-    env = {"nav": {"maxSteps": 15, "lidar": {"beams": 12}, "others": "self", "randomization": noise}}
-    return TrainSpec.model_validate(wire | {"curriculum": curriculum, "env": env})
-
-
-def self_play_spec(of=nav_spec):
-    """The same with two past policies kept, each update's: the third replaces the first while it drives."""
-    return TrainSpec.model_validate(of().to_wire() | {"selfPlay": {"pool": {"size": 2, "everySteps": UPDATE}}})
-
-
 def learnable_spec():
     """One stage of LineEnv, half of whose episodes play remembered levels."""
     stage = {"name": "one", "levels": {"world": {"empty": {}}}, "gate": {"successRate": 0.99, "episodes": 4000}}
@@ -123,78 +48,83 @@ def learnable_spec():
     return TrainSpec.model_validate(SPEC.to_wire() | {"curriculum": curriculum})
 
 
-SELF_PLAY = {"selfplay": self_play_spec, "selfplay-dqn": partial(self_play_spec, dqn_spec)}
+def a_sample():
+    """Of each algorithm everything at once, and one strategy more; the same ones each time."""
+    draws = random.Random(0)
+    for algo in ALGORITHMS:
+        yield Case(algo, EVERYTHING, draws.choice((2, 3)))
+        yield Case(algo, draws.choice(strategies(algo)[:-1]), draws.choice((1, 2)))
+
+
+def is_at_work(case, rows):
+    """Say whether what the case is about has happened in its run."""
+    several = strategies(case.algo)[1:-1] if case.strategy == EVERYTHING else (case.strategy,)
+    shown = {
+        "curriculum": lambda row: row["learnability/episodes"] > 0,
+        "selfplay": lambda row: row["selfplay/episodes"] > 0,
+        "evaluation": lambda row: "evaluation/success_rate" in row,
+    }
+    return all(any(map(shown[name], rows)) for name in several if name in shown)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("env", "world_size"),
-    [
-        ("nav", 1), ("nav", 2), ("nav", 3), ("line", 2), ("dagger", 2),
-        ("dqn", 1), ("dqn", 2), ("sac", 1), ("sac", 3), ("td3", 2), ("pqn", 2),
-        ("selfplay", 1), ("selfplay", 2), ("selfplay-dqn", 2),
-    ],
-)  # fmt: skip
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path, env, world_size):
+@pytest.mark.parametrize("case", a_sample(), ids=lambda case: case.name)
+def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path, case):
+    result = prove(case, points=1, seed=0, folder=tmp_path)
+    assert result.exact, result.reason
+    assert len(result.doing) == 1
+    assert is_at_work(case, rows(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+def test_at_most_one_interval_is_lost(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    spec = (SPECS | {"nav": nav_spec, "line": learnable_spec, "dagger": dagger_spec} | SELF_PLAY)[env]()
-    for code, output in gang.finish(train(whole, world_size, spec=spec, env=env)):
+    for code, output in gang.finish(train(whole, 2, spec=learnable_spec())):
         assert code == 0, output
-    dying = train(killed, world_size, killed_at=4, victim=world_size - 1, spec=spec, env=env)
-    codes = [code for code, _ in gang.finish(dying)]
+    codes = [code for code, _ in gang.finish(train(killed, 2, killed_at=4, victim=1, spec=learnable_spec()))]
     assert codes[-1] == -9 and 0 not in codes
-    assert newest(killed).manifest.step == UPDATE * 3  # at most one interval is lost
-    for code, output in gang.finish(train(killed, world_size, attempt=2, spec=spec, env=env)):
+    assert newest(killed).manifest.step == UPDATE * 3
+    for code, output in gang.finish(train(killed, 2, attempt=2, spec=learnable_spec())):
         assert code == 0, output
         assert "not exact" not in output
-    assert_ended_equal(whole, killed, world_size)
-    if spec.self_play:
-        assert all(row["selfplay/episodes"] > 0 for row in rows(whole)[3:])  # before the kill and after it
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("env", "world_size"), [("nav", 1), ("sac", 2)])
-def test_what_is_written_beside_the_training_goes_on_bit_for_bit(tmp_path, env, world_size):
-    """Killed while a save is under way: 1 is published, 2 or 3 and perhaps 4 or 5 are on their way or there."""
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    spec = {"nav": nav_spec, "sac": sac_spec}[env]()
-    for code, output in gang.finish(train(whole, world_size, spec=spec, env=env)):
-        assert code == 0, output
-    codes = gang.finish(train(killed, world_size, killed_at=6, victim=0, spec=spec, env=env, pause_s=0.3))
-    assert codes[0][0] == -9
-    assert UPDATE <= newest(killed).manifest.step <= UPDATE * 5
-    for code, output in gang.finish(train(killed, world_size, attempt=2, spec=spec, env=env, pause_s=0.1)):
-        assert code == 0, output
-        assert "not exact" not in output
-    assert_ended_equal(whole, killed, world_size)
-
-
-def assert_ended_equal(whole, killed, world_size):
-    """Both have ended, the second in its second attempt, with equal tensors and equal rows."""
-    result = newest(killed)
-    assert (result.manifest.step, result.manifest.attempt, result.manifest.complete) == (UPDATE * 6, 2, True)
-    assert sorted(result.manifest.files) == ["model.safetensors", *(f"rank-{r}.safetensors" for r in range(world_size))]
-    assert_equal(whole, killed)
-    kept = replay_of(killed)
-    assert not kept or len(kept["reward"]) == 30 * world_size
+    result = newest(killed).manifest
+    assert (result.step, result.attempt, result.complete) == (UPDATE * 6, 2, True)
+    assert sorted(result.files) == ["model.safetensors", "rank-0.safetensors", "rank-1.safetensors"]
+    assert first_difference(whole, killed, "u1") is None
     assert any(row["learnability/episodes"] > 0 for row in rows(whole))  # what is remembered was played
 
 
-ROLLING_BACK = SPECS | SELF_PLAY | {"nav": nav_spec, "dagger": dagger_spec}
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [Case("ppo", EVERYTHING, 1), Case("sac", EVERYTHING, 2)], ids=lambda case: case.name)
+def test_what_is_written_beside_the_training_goes_on_bit_for_bit(tmp_path, case):
+    """Killed while a save is under way: 1 is published, 2 or 3 and perhaps 4 or 5 are on their way or there."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    start = partial(train, world_size=case.ranks, spec=case.spec(), env="nav")
+    for code, output in gang.finish(start(whole)):
+        assert code == 0, output
+    codes = gang.finish(start(killed, killed_at=6, victim=0, pause_s=0.3))
+    assert codes[0][0] == -9
+    assert UPDATE <= newest(killed).manifest.step <= UPDATE * 5
+    for code, output in gang.finish(start(killed, attempt=2, pause_s=0.1)):
+        assert code == 0, output
+        assert "not exact" not in output
+    assert newest(killed).manifest.complete and first_difference(whole, killed, "u1") is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("env", "world_size", "killed_at"), [("nav", 1, 5), ("sac", 2, 5), ("dagger", 1, 4), ("selfplay", 1, 5)]
+    ("case", "killed_at"),
+    [(Case("ppo", EVERYTHING, 1), 5), (Case("sac", EVERYTHING, 2), 5), (Case("dagger", "curriculum", 1), 4)],
+    ids=lambda given: getattr(given, "name", given),
 )
-def test_a_run_that_rolled_back_and_was_killed_goes_on_bit_for_bit(tmp_path, env, world_size, killed_at):
+def test_a_run_that_rolled_back_and_was_killed_goes_on_bit_for_bit(tmp_path, case, killed_at):
     """Update 4 diverges. Killed at the fourth, nothing is saved since it rolled back; at the fifth, something is."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    spec = TrainSpec.model_validate(ROLLING_BACK[env]().to_wire() | {"onDivergence": "rollBack"})
+    spec = TrainSpec.model_validate(case.spec().to_wire() | {"onDivergence": "rollBack"})
 
     def start(folder, attempt=1, killed_at=0):
-        given = (4, env, spec.to_wire(), folder, attempt, killed_at, world_size - 1)
-        return gang.finish(gang.start(world_size, diverging.train_a_rank, *given))
+        given = (4, "nav", spec.to_wire(), folder, attempt, killed_at, case.ranks - 1)
+        return gang.finish(gang.start(case.ranks, diverging.train_a_rank, *given))
 
     for code, output in start(whole):
         assert code == 0, output
@@ -204,7 +134,7 @@ def test_a_run_that_rolled_back_and_was_killed_goes_on_bit_for_bit(tmp_path, env
     for code, output in start(killed, attempt=2):
         assert code == 0, output
         assert "not exact" not in output
-    assert_equal(whole, killed)
+    assert first_difference(whole, killed, "u1") is None
     assert (newest(killed).manifest.step, newest(killed).manifest.loop["rollbacks"]) == (UPDATE * 6, 1)
     assert [row.get("rollbacks") for row in rows(killed)] == [None] * 3 + [1.0] * 3
 

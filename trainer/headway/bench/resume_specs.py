@@ -59,7 +59,7 @@ def strategies(algo: str) -> tuple[str, ...]:
 
 def cases(ranks: tuple[int, ...] = (1, 2, 3)) -> list[Case]:
     """All of them."""
-    return [Case(algo, strategy, count) for algo in _ALGOS for strategy in strategies(algo) for count in ranks]
+    return [Case(algo, strategy, count) for algo in ALGORITHMS for strategy in strategies(algo) for count in ranks]
 
 
 def _base() -> Wire:
@@ -139,6 +139,7 @@ _ALGOS: Final[dict[str, Callable[[Wire], None]]] = {
     "td3": _td3,
     "dagger": _dagger,
 }
+ALGORITHMS: Final = tuple(_ALGOS)
 _PRECISION: Final = {"sac": "bf16", "td3": "fp16"}  # with everything at once
 
 # --- strategies -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,9 @@ from pydantic import JsonValue
 
 # What checkpoints had that do not name it.
 _UNNAMED: Final[dict[str, JsonValue]] = {"microBatch": 0}
+# Why another number of ranks rounds and draws otherwise; what belongs to environments goes over to them whole.
+OTHER_RANKS: Final = "gradients add up in another order; minibatches are drawn otherwise"
+OTHER_RANKS_REPLAY: Final = "each rank draws its share of a replay batch from its own transitions"
 
 
 def fingerprint(world_size: int, device: str = "cpu", micro_batch: int = 0) -> dict[str, JsonValue]:
@@ -18,7 +21,8 @@ def fingerprint(world_size: int, device: str = "cpu", micro_batch: int = 0) -> d
 
     `micro_batch`: rows that go through the networks at a time; 0: a rank's whole share.
     """
-    return {
+    on_gpu = device.startswith("cuda")
+    return ({"gpu": torch.cuda.get_device_name(device)} if on_gpu else {}) | {
         "torch": torch.__version__,
         "device": device.partition(":")[0],
         "machine": platform.machine(),
@@ -33,11 +37,13 @@ def fingerprint(world_size: int, device: str = "cpu", micro_batch: int = 0) -> d
     }
 
 
-def differences(old: dict[str, JsonValue], new: dict[str, JsonValue]) -> list[str]:
-    """List what differs between two fingerprints, for the log line that says why a resume is not exact."""
+def differences(old: dict[str, JsonValue], new: dict[str, JsonValue], has_replay: bool = False) -> list[str]:
+    """List what differs between two fingerprints, for the log lines that say why a resume is not exact."""
     old = _UNNAMED | old
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed]
+    ranks = "; ".join([OTHER_RANKS, *([OTHER_RANKS_REPLAY] if has_replay else [])])
+    why = {"worldSize": f": {ranks}"}
+    return [f"{key}: {old.get(key)} -> {new.get(key)}{why.get(key, '')}" for key in changed]
 
 
 def _cpu_features() -> str:

@@ -8,6 +8,7 @@ import os
 import tempfile
 from argparse import Namespace
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +56,10 @@ def bench_resume(options: Namespace, console: Console) -> int:
 
 
 def code_hash() -> str:
-    """Return a short hash of all our code: what has been shown holds for it, committed or not."""
+    """Return a short hash of all our code and of torch's version: what has been shown holds for them, and no others."""
     package = Path(headway.__file__).parent
     api = package.parents[1] / "operator" / "headway_api"  # in a checkout; beside it where they are installed
-    found = hashlib.sha256()
+    found = hashlib.sha256(version("torch").encode())
     for root in (package, api if api.is_dir() else package.parent / "headway_api"):
         for path in sorted(root.rglob("*.py")):
             found.update(f"{path.relative_to(root.parent)}\0".encode() + path.read_bytes())
