@@ -135,3 +135,15 @@ def test_that_rollouts_are_kept_whole_is_said(caplog, tmp_path):
         batch_finder.settle(20, 0, algorithm, Group(), CPU)
     assert algorithm.micro.rows == 16
     assert "train.microBatch: 20 rows are made 16" in caplog.text
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT RUN ON A GPU: there is none here")
+def test_a_gpu_that_is_full_refuses_and_goes_on():
+    class Filling(Rehearsed):
+        def rehearsal(self, rows):
+            return lambda: torch.empty(rows * 2**30, dtype=torch.uint8, device="cuda")
+
+    gpu = torch.device("cuda")
+    measure = measurement(Filling(0), gpu)
+    assert measure(1) > 0 and measure(2**20) is None and measure(1) > 0  # 1 GiB, 1 PiB

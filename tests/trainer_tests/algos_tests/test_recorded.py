@@ -26,7 +26,13 @@ ALGORITHMS = [
 ]
 
 
-def make(algo, device="cpu"):
+def make(algo, device="cpu", pieces=0):
+    learner = learner_of(algo, device)
+    learner.micro.set(pieces)
+    return learner
+
+
+def learner_of(algo, device):
     spec = Algo.model_validate(algo)
     kind, own = spec.chosen()
     actions = ActionSpace(3, discrete=True) if kind == "dqn" else ActionSpace(2)
@@ -68,14 +74,21 @@ def in_tensors(flat, rate):
     return torch.optim.Adam([flat], lr=torch.tensor(rate), fused=True)
 
 
-@pytest.mark.parametrize(("algo", "weighted"), [(ALGORITHMS[0], False), *((algo, True) for algo in ALGORITHMS)])
-def test_recorded_steps_learn_what_steps_learn(monkeypatch, algo, weighted):
-    plain = learned(make(algo), weighted)
+@pytest.mark.parametrize(
+    ("algo", "weighted", "pieces"),
+    [
+        (ALGORITHMS[0], False, 0),
+        *((algo, True, 0) for algo in ALGORITHMS),
+        *((ALGORITHMS[k], True, 3) for k in (0, 2, 4)),  # 3, 3 and 2 rows of 8: one of each kind, tracing takes long
+    ],
+)
+def test_recorded_steps_learn_what_steps_learn(monkeypatch, algo, weighted, pieces):
+    plain = learned(make(algo, pieces=pieces), weighted)
     kind = next(iter(algo))
     for module in ("dqn",) if kind == "dqn" else ("twins", "sac"):
         monkeypatch.setattr(f"headway.algos.{module}.flat_adam", in_tensors)
     monkeypatch.setattr(f"headway.algos.{'dqn' if kind == 'dqn' else 'twins'}.recorder", lambda *_: traced)
-    found = learned(make(algo), weighted)
+    found = learned(make(algo, pieces=pieces), weighted)
     for mine, theirs in zip(found, plain, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)  # a trace lays its tensors out in its own way
 
@@ -89,10 +102,11 @@ def test_steps_are_recorded_on_one_gpu_alone():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT RUN ON A GPU: there is none here")
+@pytest.mark.parametrize("pieces", [0, 3])
 @pytest.mark.parametrize("algo", ALGORITHMS)
-def test_graphs_of_a_gpu_learn_what_steps_learn(monkeypatch, algo):
-    found = learned(make(algo, "cuda"), device="cuda")
+def test_graphs_of_a_gpu_learn_what_steps_learn(monkeypatch, algo, pieces):
+    found = learned(make(algo, "cuda", pieces), device="cuda")
     monkeypatch.setattr(f"headway.algos.{'dqn' if 'dqn' in algo else 'twins'}.recorder", lambda *_: None)
-    plain = learned(make(algo, "cuda"), device="cuda")
+    plain = learned(make(algo, "cuda", pieces), device="cuda")
     for mine, theirs in zip(found, plain, strict=True):
         torch.testing.assert_close(mine, theirs)

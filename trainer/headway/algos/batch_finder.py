@@ -23,7 +23,10 @@ log = logging.getLogger("headway")
 Measure = Callable[[int], float | None]  # rows -> rows a second; None: memory refuses so many
 FIRST: Final = 16  # rows of the first try
 GROWTH: Final = 1.05  # doubling goes on while it makes rows go through so much faster
-TRIES: Final = 5  # timed ones of each size; the best counts, since everything else only slows it down
+# Timed tries of each size, and seconds that they take together where passes are short. The best counts: whatever else
+# the machine does only slows them down.
+TRIES: Final = 5
+SECONDS: Final = 0.1
 # What torch's allocator for the CPU says; for a GPU there is an exception of its own.
 _REFUSALS: Final = ("can't allocate memory", "DefaultCPUAllocator")
 
@@ -112,7 +115,10 @@ def measurement(algorithm: Algorithm, device: torch.device) -> Measure:
     def measure(rows: int) -> float | None:
         try:
             rehearse = algorithm.rehearsal(rows)
-            seconds = [_seconds(rehearse, device) for _ in range(1 + TRIES)]
+            _seconds(rehearse, device)  # warms up
+            seconds = [_seconds(rehearse, device) for _ in range(TRIES)]
+            while sum(seconds) < SECONDS:
+                seconds.append(_seconds(rehearse, device))
         except (RuntimeError, MemoryError) as error:
             if not is_refusal(error):
                 raise
@@ -120,7 +126,7 @@ def measurement(algorithm: Algorithm, device: torch.device) -> Measure:
         finally:
             if device.type == "cuda":  # each size begins with what the others have left
                 torch.cuda.empty_cache()
-        return rows / min(seconds[1:])  # the first one warms up
+        return rows / min(seconds)
 
     return measure
 
