@@ -159,7 +159,7 @@ class Saver:
 
     def _write(self, snapshot: Snapshot) -> Written:
         written = self.store.write(snapshot)
-        if self._is_publishing:
+        if self.group.world_size == 1:
             self.store.publish(snapshot.draft, [written])
         return written
 
