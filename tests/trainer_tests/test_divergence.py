@@ -11,6 +11,7 @@ from headway.checkpoint.lineage import file_hash
 from headway.envs import registry
 from headway.envs.protocol import NotFiniteActionError
 from headway.errors import SpecError
+from headway.randomness import shifted
 from headway.train import train
 from trainer_tests.conftest import line_spec
 from trainer_tests.line_env import LineEnv
@@ -21,18 +22,23 @@ ROLL_BACK = {"totalSteps": UPDATE * 6, "onDivergence": "rollBack"}
 
 @pytest.fixture
 def breaks(monkeypatch):
-    """Let PPO's update number `update`, from 1, find a weight that is no number, the first `times` times."""
+    """Let PPO's update number `update`, from 1, find a weight that is no number, the first `times` times.
+
+    Returns the seed that each update drew by, in a list that grows.
+    """
 
     def at(update, times=1):
-        left, learn = [times], ppo.PPO.update
+        left, learn, seeds = [times], ppo.PPO.update, []
 
         def broken(self, next_features, fraction_left):
+            seeds.append(self.seed)
             if self.updates == update - 1 and left[0] > 0:
                 left[0] -= 1
                 self.network.actor.head.weight.data[0, 0] = float("nan")
             return learn(self, next_features, fraction_left)
 
         monkeypatch.setattr(ppo.PPO, "update", broken)
+        return seeds
 
     return at
 
@@ -137,11 +143,11 @@ def test_what_is_no_number_is_never_saved_whoever_did_not_see_it(line_env, conte
 def test_a_run_that_rolls_back_goes_on_from_its_checkpoint_by_other_draws(line_env, context, breaks, caplog):
     plain, broken = context("plain", checkpoint_every_s=0.0), context("broken", checkpoint_every_s=0.0)
     expected = train(line_spec(totalSteps=UPDATE * 6), plain, never, ignore)
-    breaks(4)
-    snapshots = []
+    seeds, snapshots = breaks(4), []
     result = train(line_spec(**ROLL_BACK), broken, never, snapshots.append)
     assert (result.outcome, result.step) == ("done", UPDATE * 6)
     assert "rolling back, time 1 of at most 3" in caplog.text
+    assert seeds == [0] * 4 + [shifted(0, 1)] * 3
     one, other = rows(plain), rows(broken)
     assert [row["step"] for row in other] == [UPDATE * k for k in range(1, 7)]
     assert other[:3] == one[:3]
