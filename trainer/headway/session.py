@@ -24,7 +24,7 @@ from headway.curriculum import CurriculumRecord, RunningCurriculum
 from headway.envs import registry
 from headway.envs.protocol import HasOthers
 from headway.episodes import EpisodeSums
-from headway.errors import CheckpointError, SpecError
+from headway.errors import CheckpointError, RankLostError, SpecError
 from headway.parallel import Group
 from headway.policy import load_initial_weights
 from headway.run_context import CheckpointRef, RunContext
@@ -295,6 +295,8 @@ class Session:
                 self.algorithm.set_env_state(_below("algorithm.", own))
             self.curriculum.restore(loop.curriculum, _below("curriculum.", own), ours)
             self.observation = self.env.set_state(_below("env.", own))
+        except RankLostError:  # says nothing about the checkpoint
+            raise
         except (ValueError, KeyError, RuntimeError) as error:  # torch's own, where ranks' tensors do not fit together
             raise CheckpointError(f"{found.directory} does not fit this run: {error}") from None
         self.parent = found.directory.name

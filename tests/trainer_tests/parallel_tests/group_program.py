@@ -42,7 +42,7 @@ def vote_until(victim: int, what: str, silence_s: float, life_s: float, folder: 
 
 
 def join_only() -> None:
-    with join(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), silence_s=2.0):
+    with join(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), silence_s=6.0):
         pass
 
 

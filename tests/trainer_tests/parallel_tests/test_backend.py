@@ -51,9 +51,9 @@ def test_two_ranks_on_two_gpus_add_up_by_nccl_and_vote_by_gloo():
 
 @pytest.mark.gpu
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "words"), [("is killed", "is gone"), ("is stopped", "has given no sign of life")])
+@pytest.mark.parametrize("what", ["is killed", "is stopped"])
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two NVIDIA GPUs")
-def test_a_rank_that_nccl_waits_for_in_vain_is_named(what, words):
+def test_a_rank_that_nccl_waits_for_in_vain_is_named(what):
     with gang.ended(gang.start(2, sum_on_gpus, True, what)) as ranks:
         assert ranks[0].wait(60) == 1
-        assert f"RankLostError: rank 1 (node 0) {words}" in ranks[0].log.read_text()
+        assert "RankLostError: rank 1 (node 0) " in ranks[0].log.read_text()

@@ -111,6 +111,8 @@ def join(
     if world_size == 1:
         yield Group()
         return
+    if torch.device(device).type == "cuda":
+        torch.cuda.set_device(device)
     timeout = timedelta(seconds=silence_s) + LATER
     store = _store(rank, timeout)
     node, gpu = int(os.environ.get("GROUP_RANK", "0")), gpu_of(device)  # the first is torch's agent's word for a node
@@ -121,7 +123,6 @@ def join(
         vigil.await_arrival()
         chosen = backend([gpu, *(sign.gpu for sign in pulse.roll.signs.values())])
         if chosen != GLOO:
-            torch.cuda.set_device(device)
             # NCCL's own watchdog would kill this process, which could not say then whom it has waited for.
             os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
         vigil.run(

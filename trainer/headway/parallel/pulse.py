@@ -6,8 +6,8 @@ without an agent, rank 0. Nobody but this thread touches that connection: a stor
 
 from __future__ import annotations
 
-import logging
 import threading
+import time
 from dataclasses import replace
 
 from torch.distributed import Store
@@ -17,8 +17,7 @@ from headway.parallel.roll import LOOK_S, Roll, Sign, decode, encode
 
 VERDICT = "verdict"
 FIRST_LOOKS_S = 0.05  # between looks until all have arrived
-
-log = logging.getLogger("headway")
+TOLD_S = 2.0  # in which the store takes a verdict, and again, on the node that has the store, in which others read it
 
 
 class Pulse:
@@ -46,10 +45,11 @@ class Pulse:
         self._over.set()
         self._thread.join(2 * LOOK_S)
 
-    def tell(self, lost: RankLostError, within_s: float = 2.0) -> RankLostError:
+    def tell(self, lost: RankLostError) -> RankLostError:
         """Tell the others why this rank ends. Return what the first to say so has said, if the store tells in time."""
         self._own = lost
-        self._told.wait(within_s)
+        if self._told.wait(TOLD_S) and self.sign.node == 0:  # the store may go when this process does
+            time.sleep(TOLD_S)
         return self.verdict or lost
 
     def _run(self) -> None:
