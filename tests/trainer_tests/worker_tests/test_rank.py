@@ -8,7 +8,7 @@ from specs import small_run
 
 SETTINGS = Settings(
     spec=Path("run.json"), namespace="team", name="small", uid="u", attempt=2, root=Path("ckpt"), out=Path("out"),
-    leave_at=0, nnodes=1, nproc=1, node_rank=0, master_addr="", master_port=29500, progress_url="",
+    leave_at=0, launched_at=0.0, nnodes=1, nproc=1, node_rank=0, master_addr="", master_port=29500, progress_url="",
     progress_ca=Path("ca"), progress_token=Path("token"),
 )  # fmt: skip
 
