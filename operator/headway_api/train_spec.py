@@ -78,6 +78,11 @@ class TrainSpec(Contract):
         "Rows of a rank's share of a minibatch or batch that go through the networks at a time; gradients add up, so "
         "batch and steps stay the same. 0, or the share and more: all at once. auto: found by trying, once a run.",
     )
+    deterministic: bool = described(
+        False,
+        "On a GPU, use only kernels whose results do not depend on the order of its threads: slower, and a resumed run "
+        "is exact there too. On a CPU they are all so.",
+    )
     init_from: str = described(
         "",
         "Where the network's weights begin: a step-* folder, a best.safetensors or an output folder of another run "

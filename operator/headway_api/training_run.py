@@ -90,6 +90,11 @@ class Checkpoint(Contract):
         max_length=512,
         pattern=r"^(auto|never|[./].*|.*/.*)$",
     )
+    spec_change: Literal["refuse", "accept"] = described(
+        "refuse",
+        "What happens where the checkpoint was trained by another spec: refuse ends the run with what differs; accept "
+        "goes on, logs each difference, and refuses only what its state does not fit.",
+    )
 
 
 class FailurePolicy(Contract):

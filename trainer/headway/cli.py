@@ -81,6 +81,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", metavar="auto|never|PATH", help="from the newest checkpoint (auto), anew, or from a checkpoint"
     )
+    parser.add_argument(
+        "--accept-changes", action="store_true", help="go on from a checkpoint of another spec, where its state fits"
+    )
     parser.add_argument("--nodes", metavar="N", type=int, help="times --processes: ranks on this machine (default: 1)")
     parser.add_argument("--processes", metavar="N", type=int, help="ranks (default: the file's processesPerNode)")
     parser.add_argument("--budget", metavar="TIME", help="save and leave before this much time is over, e.g. 11h30m")
@@ -254,6 +257,7 @@ def _run(options: argparse.Namespace) -> int:
             processes=options.processes,
             out=options.out,
             resume=options.resume,
+            accept_changes=options.accept_changes,
             budget_s=None if options.budget is None else parse_budget(options.budget),
             dry_run=options.dry_run,
             plain=options.plain,

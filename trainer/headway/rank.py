@@ -117,6 +117,7 @@ def run_context(run: TrainingRun, settings: Settings, rank: int, world_size: int
         keep_best=spec.checkpoint.keep_best,
         milestone_steps=spec.checkpoint.milestone_steps,
         resume=spec.checkpoint.resume,
+        accept_changes=spec.checkpoint.spec_change == "accept",
         rank=rank,
         world_size=world_size,
         threads=rank_threads(os.environ),

@@ -36,6 +36,8 @@ class RunContext:
     resume: str = "auto"
     """"auto" goes on from the newest whole checkpoint, "never" begins anew, a path (of a step-* directory, or of a root
     of them) says where to begin; the last two are for a run's first attempt, later ones go on from its own."""
+    accept_changes: bool = False
+    """Go on from a checkpoint of another spec, where its state fits; else it is refused."""
     rank: int = 0
     world_size: int = 1
     threads: int = 2

@@ -248,14 +248,16 @@ class Session:
             return None
         different = checkpoint.spec_differences(found.manifest.spec, self.spec.to_wire())
         if found.manifest.uid != self.run.uid:  # a branch of another run
-            for line in (line for line in different if _path(line) in STEERING):
+            for line in (line for line in different if checkpoint.path_of(line) in STEERING):
                 log.info("branching with %s", line)
-            different = [line for line in different if _path(line) not in STEERING]
-        if different:
+            different = [line for line in different if checkpoint.path_of(line) not in STEERING]
+        if different and not self.run.accept_changes:
             raise CheckpointError(
                 f"{found.directory} was trained by another spec ({'; '.join(different[:5])}): take the change back, "
-                "or begin anew with resume: never"
+                "begin anew with resume: never, or insist on it with specChange: accept (headway run --accept-changes)"
             )
+        if different:
+            checkpoint.accept(found, self.spec, different)
         log.info("resuming from %s", found.directory)
         return found
 
@@ -268,6 +270,8 @@ class Session:
         before, now = found.manifest.fingerprint, self._fingerprint()
         for line in checkpoint.fingerprint_differences(before, now, has_replay=self.replay is not None):
             log.warning("resume is not exact: %s", line)
+        if self.run.device.startswith("cuda") and not self.spec.deterministic:
+            log.warning("resume is not exact on a GPU without train.deterministic")
         if not self.env.exact_state:
             log.warning("resume is not exact: the environment cannot give its state: new episodes begin")
 
@@ -283,6 +287,9 @@ class Session:
                 raise ValueError("the loop's counters contradict the manifest")
             self._reseed()
             shared, own = checkpoint.load_tensors(found.directory / checkpoint.MODEL), self._own_tensors(found)
+            changes = checkpoint.spec_differences(found.manifest.spec, self.spec.to_wire())  # accepted ones
+            if any(checkpoint.path_of(line) == "train.precision" for line in changes):
+                shared = checkpoint.with_own_scale(shared, self.algorithm.get_state())
             ours = _below("curriculum.", shared)
             self.algorithm.set_state(
                 {k: v for k, v in shared.items() if not k.startswith(("curriculum.", "selfplay."))}
@@ -293,7 +300,8 @@ class Session:
                 self.self_play.restore(_below("selfplay.", own), _below("selfplay.", shared))
             if self.env.exact_state:  # else new episodes begin, and nothing is remembered of the old ones
                 self.algorithm.set_env_state(_below("algorithm.", own))
-            self.curriculum.restore(loop.curriculum, _below("curriculum.", own), ours)
+            is_changed = checkpoint.is_of_curriculum(changes)
+            self.curriculum.restore(loop.curriculum, _below("curriculum.", own), ours, is_changed)
             self.observation = self.env.set_state(_below("env.", own))
         except RankLostError:  # says nothing about the checkpoint
             raise
@@ -336,11 +344,6 @@ def _refuse_diverged(found: Found) -> None:
         refuse_tensors(checkpoint.load_tensors(found.directory / checkpoint.MODEL), "in it")
     except DivergenceError as error:
         raise ValueError(str(error)) from None
-
-
-def _path(difference: str) -> str:
-    """The field of a line of `spec_differences`."""
-    return difference.partition(":")[0]
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from headway.algos.divergence import DivergenceError
 from headway.autopsy import may_roll_back
 from headway.best import evaluate_if_due, forget_best
+from headway.determinism import deterministic_kernels
 from headway.envs.protocol import NotFiniteActionError, Step, Transition
 from headway.parallel import LIFE_S, SILENCE_S, Group, check_divisible, compute_with, join
 from headway.run_context import ProgressSnapshot, Report, RunContext, Stop, TrainResult
@@ -35,7 +36,8 @@ def train(spec: TrainSpec, run: RunContext, stop: Stop, report: Report) -> Train
     # The watchdog of a rank that hangs speaks before the others give it up: its exit code and its stacks say more.
     silence_s = max(SILENCE_S, run.stall_s + 60.0)
     meet = partial(join, run.rank, run.world_size, silence_s, LIFE_S, run.device)
-    with watchdog(run.stall_s) as heart, meet(heart) as group:
+    kernels = deterministic_kernels(spec.deterministic)
+    with watchdog(run.stall_s) as heart, kernels, meet(heart) as group:
         ended: TrainResult | int = 0
         while isinstance(ended, int):  # how often training has rolled back so far
             ended = _train(spec, run, group, heart, ended, stop, report)

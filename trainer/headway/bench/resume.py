@@ -121,7 +121,7 @@ class Run:
 
 def prove(case: Case, points: int, seed: int, folder: Path, device: str = "cpu") -> Result:
     """Train the case twice under `folder`, once with `points` kills, and compare."""
-    spec, result = case.spec(), Result(case)
+    spec, result = case.spec(device=device), Result(case)
     whole, killed = (Run(spec, case.ranks, folder / name, device) for name in ("whole", "killed"))
     draws = random.Random(f"{seed} {case.name}")
     try:

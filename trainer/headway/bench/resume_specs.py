@@ -39,9 +39,9 @@ class Case:
         """Say whether every part of `wanted`, such as `sac`, `per` or `sac/per`, is one of this one's."""
         return set(wanted.split("/")) <= set(self.name.split("/"))
 
-    def spec(self, updates: int = UPDATES) -> TrainSpec:
+    def spec(self, updates: int = UPDATES, device: str = "cpu") -> TrainSpec:
         """What is trained."""
-        wire = _base() | {"totalSteps": UPDATE * updates}
+        wire = _base() | {"totalSteps": UPDATE * updates, "deterministic": device != "cpu"}
         _ALGOS[self.algo](wire)
         for strategy in strategies(self.algo)[1:-1] if self.strategy == EVERYTHING else (self.strategy,):
             _STRATEGIES[strategy](wire)

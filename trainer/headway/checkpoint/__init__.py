@@ -9,6 +9,7 @@ from headway.checkpoint.manifest import FILE, MODEL, Manifest, read_manifest, sp
 from headway.checkpoint.retention import Retention
 from headway.checkpoint.segments import NOTHING, History, load_history
 from headway.checkpoint.snapshot import Snapshot
+from headway.checkpoint.spec_change import accept, is_of_curriculum, path_of, with_own_scale
 from headway.checkpoint.store import CheckpointStore
 from headway.checkpoint.writer import Saver
 
@@ -24,15 +25,19 @@ __all__ = [
     "Retention",
     "Saver",
     "Snapshot",
+    "accept",
     "choose",
     "fingerprint",
     "fingerprint_differences",
+    "is_of_curriculum",
     "load_history",
     "load_tensors",
+    "path_of",
     "read_manifest",
     "search",
     "spec_differences",
     "spec_hash",
     "verify",
+    "with_own_scale",
     "write_tensors",
 ]

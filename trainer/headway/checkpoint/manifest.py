@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -109,7 +110,7 @@ def spec_differences(old: Any, new: Any, path: str = "train") -> list[str]:
         keys = sorted(old.keys() | new.keys())
         below = [key for key in keys if path != "train" or key not in FREE_FIELDS]
         return [line for key in below for line in spec_differences(old.get(key), new.get(key), f"{path}.{key}")]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        pairs = enumerate(zip(old, new, strict=True))
+    if isinstance(old, list) and isinstance(new, list):
+        pairs = enumerate(zip_longest(old, new))
         return [line for i, (a, b) in pairs for line in spec_differences(a, b, f"{path}[{i}]")]
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]

@@ -6,6 +6,7 @@ A thin shell around pure parts: `schedule` decides, `gates` compares, `windows` 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from headway_api.base import Contract, Int
 from headway_api.curriculum_spec import Curriculum
@@ -122,15 +123,23 @@ class RunningCurriculum:
         """Tensors that are equal on all ranks."""
         return {f"learnability.{k}": v for k, v in self.memory.get_state().items()} if self.memory else {}
 
-    def restore(self, record: CurriculumRecord, own: dict[str, Tensor], shared: dict[str, Tensor]) -> None:
-        """Go on where the three were taken, all ranks together. Raises ValueError for what does not fit the spec."""
+    def restore(
+        self, record: CurriculumRecord, own: dict[str, Tensor], shared: dict[str, Tensor], is_changed: bool = False
+    ) -> None:
+        """Go on where the three were taken, all ranks together. Raises ValueError for what does not fit the spec.
+
+        `is_changed`: they were taken with another curriculum. The stage stays, and counts its episodes anew.
+        """
         if record.stage >= len(self.spec.stages):
             raise ValueError(f"the curriculum is in stage {record.stage + 1} of {len(self.spec.stages)}")
         self.state = CurriculumState(**record.model_dump(by_alias=False))
+        if is_changed:
+            self.state = replace(self.state, passed=False, streak=0, fallen=0)
         self.enter_stage()
-        self.window.set_state(_below("window.", own))
-        if self.memory:
-            self.memory.set_state(_below("learnability.", shared))
+        if not is_changed:
+            self.window.set_state(_below("window.", own))
+            if self.memory:
+                self.memory.set_state(_below("learnability.", shared))
         self._tell_levels()
         self.counts = self._sum_counts()
 

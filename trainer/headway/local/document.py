@@ -18,13 +18,18 @@ MAX_RANKS = 64
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
-def read(path: Path, sets: Sequence[str], resume: str | None) -> TrainingRun:
-    """Read a file and apply `--set` and `--resume`. Raises SpecError: field, value and fix for each fault."""
+def read(path: Path, sets: Sequence[str], resume: str | None, accept_changes: bool = False) -> TrainingRun:
+    """Read a file and apply `--set`, `--resume` and `--accept-changes`.
+
+    Raises SpecError: field, value and fix for each fault.
+    """
     document = load.read_document(path)
     for assignment in sets:
         document = apply_set(document, assignment)
     if resume is not None:
         document = _replaced(document, ["spec", "checkpoint", "resume"], resume, "--resume")
+    if accept_changes:
+        document = _replaced(document, ["spec", "checkpoint", "specChange"], "accept", "--accept-changes")
     return load.validate(document)
 
 

@@ -35,6 +35,7 @@ class Options:
     processes: int | None = None
     out: Path | None = None
     resume: str | None = None
+    accept_changes: bool = False
     budget_s: float | None = None
     dry_run: bool = False
     plain: bool = False
@@ -48,12 +49,13 @@ class Options:
         words += ["--out", str(self.out)] if self.out is not None else []
         resume = "auto" if resume == "never" else self.resume or ""
         words += ["--resume", resume] if resume else []
+        words += ["--accept-changes"] if self.accept_changes else []
         return shlex.join(words)
 
 
 def run(options: Options, console: Console) -> int:
     """Train, and return the exit code. Raises UserError or SpecError for what the user can mend."""
-    given = document.read(options.spec, options.sets, options.resume)
+    given = document.read(options.spec, options.sets, options.resume, options.accept_changes)
     local = document.on_this_machine(given, options.nodes, options.processes)
     if options.dry_run:
         print(yaml.safe_dump(document.to_wire(given), sort_keys=False, allow_unicode=True), end="")

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor
 
+from headway.determinism import order_does_not_matter
 from headway.replay.draws import INDEX, words
 
 SCALE: Final = 2.0**24
@@ -87,7 +88,8 @@ class RunningSums:
         """See Priorities.update."""
         priority = (td_error.double().abs() + self.epsilon).pow(self.alpha) * SCALE
         leaf = priority.round().nan_to_num(LOWEST).clamp(LOWEST, HIGHEST).long()
-        self.leaves.scatter_reduce_(0, index, leaf, "amax", include_self=False)
+        with order_does_not_matter():  # of integers, the highest
+            self.leaves.scatter_reduce_(0, index, leaf, "amax", include_self=False)
         self._highest = torch.maximum(self._highest, leaf.max())
 
     def get_leaves(self) -> Tensor:
