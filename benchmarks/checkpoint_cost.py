@@ -2,9 +2,8 @@
 
     python benchmarks/checkpoint_cost.py [--capacity 1000000] [--seconds 200] [--repeats 5] [--work DIR] [--keep]
 
-First a run fills its replay, without learning. Then, as often as `--repeats` says, it goes on in turns with a
-checkpoint every minute and with none, for `--seconds` each, and is ended, once by SIGTERM and once by SIGKILL of all
-its processes:
+First a run fills its replay, without learning. Then, `--repeats` times, it goes on with a checkpoint every minute and
+with none, for `--seconds` each, and is ended, once by SIGTERM and once by SIGKILL of all its processes:
 
     sigterm_to_saved     seconds from the signal to the end of the process; updates_lost: those that it does not hold
     kill_to_first_step   seconds from the kill, over a restart at once, to the first row of a new update

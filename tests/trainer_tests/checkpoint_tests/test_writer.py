@@ -90,7 +90,12 @@ def test_who_leaves_waits_for_the_save_under_way_and_saves_the_last_update(tmp_p
     mine = saver(tmp_path)
     boundary(mine, 10, due=True)
     threading.Timer(0.2, gate.open.set).start()
-    boundary(mine, 20, leaving=True)
+
+    def take(waits):
+        assert waits and steps(tmp_path) == [10]
+        return snapshot(20)
+
+    boundary(mine, 20, leaving=True, take=take)
     assert (mine.saved.step, steps(tmp_path), mine.is_busy) == (20, [10, 20], False)
 
 
@@ -304,6 +309,8 @@ def test_nothing_is_published_while_a_rank_still_writes(tmp_path, monkeypatch):
 
     def program(saver):
         at(saver, 10, due=True)
+        if saver.group.is_main:
+            idle(saver)  # it has written; rank 1 has not
         for step in (20, 30):
             at(saver, step, due=True)
         before = saver.saved, steps(tmp_path)
