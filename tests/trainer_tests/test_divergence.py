@@ -178,7 +178,7 @@ def test_without_a_checkpoint_a_run_begins_anew_by_other_draws(line_env, context
 def test_after_three_rollbacks_a_run_stops(line_env, context, breaks):
     run = context(checkpoint_every_s=0.0)
     breaks(3, times=9)
-    with pytest.raises(SpecError, match=r"in update 3, .* after 3 rollbacks: lower it$"):
+    with pytest.raises(SpecError, match=r"in update 3, .*, after 3 rollbacks: lower it$"):
         train(line_spec(**ROLL_BACK), run, never, ignore)
     assert len(rows(run)) == 2
 

@@ -52,15 +52,15 @@ def explain(session: Session, error: DivergenceError) -> SpecError:
 
 def _blamed(session: Session, what: str, found: list[Finding]) -> SpecError:
     """The field to mend: an environment that gave what is no number, or else the learning rate."""
+    what += f", after {session.rollbacks} rollbacks" if session.rollbacks else ""
     if any(finding.broken for finding in found if finding.name.startswith(ENVIRONMENT)):
         kind, env = session.spec.env.chosen()
         name: Any = env.id if kind == "gym" else "headway/Nav-v0"
         fix = f"{what}: the environment gave what is no number, so it is not the learning rate's fault: mend it"
         return SpecError(f"train.env.{kind}", name, fix)
     kind, algo = session.spec.algo.chosen()
-    often = f" after {session.rollbacks} rollbacks" if session.rollbacks else ""
     another = "" if session.spec.on_divergence == "rollBack" else ", or set train.onDivergence to rollBack"
-    return SpecError(f"train.algo.{kind}.learningRate", algo.learning_rate, f"{what}{often}: lower it{another}")
+    return SpecError(f"train.algo.{kind}.learningRate", algo.learning_rate, f"{what}: lower it{another}")
 
 
 def _broken(found: list[Finding]) -> str:
