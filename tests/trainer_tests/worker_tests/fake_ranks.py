@@ -97,8 +97,8 @@ def meets_the_others(spec, run, stop, report):
     return result("stopped")
 
 
-def rank_1_hangs(spec, run, stop, report):
-    """Ranks vote; the second stops at its third vote, and whoever it is notes that it has left the votes."""
+def votes(spec, run, stop, report):
+    """Ranks vote, and note how often; at its third vote FAKE_VICTIM sends itself the signal FAKE_SIGNAL."""
     from headway.parallel import join
     from headway.watchdog import Heart
 
@@ -106,8 +106,8 @@ def rank_1_hangs(spec, run, stop, report):
     with join(run.rank, run.world_size, silence_s=60.0, life_s=3.0, heart=heart) as group:
         for number in range(1, 1000):
             heart.beat("votes", number)
-            if run.rank == 1 and number == 3 and "FAKE_STOPS" in os.environ:
-                os.kill(os.getpid(), signal.SIGSTOP)
+            if number == 3 and str(run.rank) == os.environ.get("FAKE_VICTIM"):
+                os.kill(os.getpid(), signal.Signals[os.environ["FAKE_SIGNAL"]])
             group.any(False)
             (FOLDER / f"votes-{run.rank}").write_text(str(number))
             time.sleep(0.05)
