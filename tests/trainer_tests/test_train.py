@@ -3,7 +3,6 @@ import time
 
 import pytest
 import torch
-from headway import session
 from headway.checkpoint import load_tensors, read_manifest
 from headway.checkpoint.lineage import verify
 from headway.errors import CheckpointError, SpecError
@@ -205,11 +204,71 @@ def test_a_run_leaves_at_the_step_that_it_is_told_and_nothing_is_done_twice(line
     assert_equal(tensors(train(spec, context(attempt=3), never, ignore)), tensors(whole))
 
 
-def test_a_tensor_of_another_shape_is_refused_before_anything_is_trained(line_env, context, monkeypatch):
+def test_a_tensor_of_another_shape_is_refused_before_anything_is_trained(line_env, context):
     train(line_spec(), context(), after(1), ignore)
-    monkeypatch.setattr(session.checkpoint, "spec_differences", lambda old, new: [])
-    with pytest.raises(CheckpointError, match=r"does not fit this run: network\.actor\.head\.weight"):
-        train(line_spec(network={"mlp": {"hidden": [8, 8]}}), context(attempt=2), never, ignore)
+    other = line_spec(network={"mlp": {"hidden": [8, 8]}})
+    said = r"does not fit this run: network\.actor\.head\.weight is torch\.float32 \[1, 16\], not .* \[1, 8\]"
+    with pytest.raises(CheckpointError, match=said):
+        train(other, context(attempt=2, accept_changes=True), never, ignore)
+
+
+def test_a_changed_spec_is_gone_on_with_if_its_owner_insists_and_is_the_runs_own_from_then_on(
+    line_env, context, caplog
+):
+    caplog.set_level("INFO", logger="headway")
+    train(line_spec(), context(), after(2), ignore)
+    lower = {"ppo": {"rolloutSteps": 8, "minibatchSize": 48, "epochs": 2, "learningRate": 0.001}}
+    with pytest.raises(CheckpointError, match="insist on it with specChange: accept"):
+        train(line_spec(algo=lower), context(attempt=2), never, ignore)
+    changed = train(line_spec(algo=lower), context(attempt=2, accept_changes=True), after(1), ignore)
+    assert changed.step == UPDATE * 3
+    assert "resuming with another spec: train.algo.ppo.learningRate: 0.003 -> 0.001" in caplog.messages
+    assert "resume is not exact: it goes on with another spec" in caplog.messages
+    assert rows(context())[-1]["ppo/learning_rate"] == 0.001
+    assert read_manifest(changed.checkpoint).spec["algo"]["ppo"]["learningRate"] == 0.001
+    caplog.clear()
+    train(line_spec(algo=lower), context(attempt=3), after(1), ignore)  # nothing to insist on any more
+    assert not any("another spec" in message for message in caplog.messages)
+
+
+def test_a_seed_cannot_change_under_a_checkpoint_whoever_insists(line_env, context):
+    train(line_spec(), context(), after(1), ignore)
+    with pytest.raises(CheckpointError, match=r"train\.seed: 0 -> 5: levels and noise under way are drawn from it"):
+        train(line_spec(seed=5), context(attempt=2, accept_changes=True), never, ignore)
+
+
+def test_precision_changes_with_a_loss_scale_of_its_own(line_env, context):
+    train(line_spec(), context(), after(1), ignore)
+    half = train(line_spec(precision="fp16"), context(attempt=2, accept_changes=True), after(1), ignore)
+    assert "loss_scale.scale" in tensors(half)["model.safetensors"]
+    full = train(line_spec(), context(attempt=3, accept_changes=True), after(1), ignore)
+    assert "loss_scale.scale" not in tensors(full)["model.safetensors"]
+
+
+def test_a_run_that_has_passed_all_goes_on_into_a_stage_that_is_added(line_env, context):
+    spec = line_spec(totalSteps=UPDATE * 100)
+    done = train(spec, context(), never, ignore)
+    assert read_manifest(done.checkpoint).complete and done.step < UPDATE * 100
+    wire = spec.to_wire()["curriculum"]
+    more = line_spec(
+        totalSteps=UPDATE * 100, curriculum=wire | {"stages": [*wire["stages"], wire["stages"][0] | {"name": "s2"}]}
+    )
+    snapshots = []
+    train(more, context(attempt=2, accept_changes=True), lambda: any(s.curriculum.stage == 3 for s in snapshots),
+          snapshots.append)  # fmt: skip
+    assert snapshots[0].curriculum.stage == 2  # the gate counts its episodes anew
+    assert snapshots[-1].curriculum.stage == 3
+
+
+def test_deterministic_kernels_are_asked_for_while_training_and_are_in_the_fingerprint(line_env, context):
+    seen = []
+    spec = line_spec(totalSteps=UPDATE * 2, deterministic=True)
+    result = train(spec, context(), never, lambda snapshot: seen.append(torch.are_deterministic_algorithms_enabled()))
+    assert seen == [True, True]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert read_manifest(result.checkpoint).fingerprint["deterministicAlgorithms"] is True
+    plain = train(line_spec(totalSteps=UPDATE * 2), context("plain"), never, ignore)
+    assert_equal(tensors(result), tensors(plain))  # on a CPU all kernels are so
 
 
 def test_checkpoints_are_kept_by_number_and_by_time(line_env, context):

@@ -68,7 +68,7 @@ def is_at_work(case, rows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", a_sample(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", list(a_sample()), ids=lambda case: case.name)
 def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path, case):
     result = prove(case, points=1, seed=0, folder=tmp_path)
     assert result.exact, result.reason

@@ -13,8 +13,11 @@ import os
 import random
 import re
 import signal
+import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +34,7 @@ LONGEST_S: Final = 600.0  # that an attempt may take
 GRACE_S: Final = 3.0
 STACK_S: Final = 1.0  # that a rank may take to tell where it is: it is not always on a core
 POLL_S: Final = 0.005
+LAST: Final = (UPDATES - 1) / UPDATES  # share of the run that is saved when its last update begins
 # What a killed rank was doing, by a function that it was in: the first of these that is found.
 DOING: Final = (
     ("evaluation", "evaluate_if_due"),
@@ -49,6 +53,30 @@ class Result:
     exact: bool = False
     reason: str = ""  # why not
     doing: list[str] = field(default_factory=list)  # what the killed ranks were doing
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long an undisturbed run takes, in seconds."""
+
+    first_s: float  # until the first checkpoint
+    update_s: float  # from one to the next, in the middle
+    shortest_s: float
+
+    @classmethod
+    def of(cls, at: Sequence[float]) -> Pace:
+        """From the times of its checkpoints, at least two."""
+        gaps = [after - before for before, after in pairwise(at)]
+        return cls(at[0], statistics.median(gaps), min(gaps))
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a rank is killed."""
+
+    progress: float  # once this share of the run is saved
+    lag_s: float  # and so many seconds later
+    tail_s: float  # or so many after the last update has begun, if that comes first
 
 
 @dataclass
@@ -70,49 +98,51 @@ class Run:
         """Share of the run that its newest checkpoint holds."""
         return max((place.step for place in positions_under(self.root)), default=0) / self.spec.total_steps
 
-    def start(self, every_s: float = 0.0) -> list[Rank]:
-        """Begin the next attempt, which saves every so many seconds; 0: after every update."""
+    def start(self) -> list[Rank]:
+        """Begin the next attempt, which saves after every update."""
         self.attempt += 1
         for rank in range(self.ranks):
             self.stack(rank).unlink(missing_ok=True)
-        return gang.start(self.ranks, train_a_rank, self.spec.to_wire(), self.out, self.attempt, every_s, self.device)
+        return gang.start(self.ranks, train_a_rank, self.spec.to_wire(), self.out, self.attempt, self.device)
 
-    def finish(self) -> tuple[float, float]:
-        """Go on to the end; return the seconds until this attempt's first checkpoint, and those between two of them.
-
-        Raises RuntimeError if a rank fails.
-        """
-        began = time.monotonic()
-        ranks, first = self.start(), 0.0
-        while not first and any(rank.process.is_alive() for rank in ranks):
+    def finish(self) -> list[float]:
+        """Go on to the end; return when checkpoints came, in seconds. Raises RuntimeError if a rank fails."""
+        began, progress = time.monotonic(), self.progress()
+        at: list[float] = []
+        ranks = self.start()
+        while any(rank.process.is_alive() for rank in ranks) and time.monotonic() - began < LONGEST_S:
             time.sleep(POLL_S)
-            if any(place.attempt == self.attempt for place in positions_under(self.root)):
-                first = time.monotonic() - began
-        for number, (code, output) in enumerate(gang.finish(ranks, LONGEST_S)):
+            if (now := self.progress()) > progress:
+                progress = now
+                at.append(time.monotonic() - began)
+        for number, (code, output) in enumerate(gang.finish(ranks, GRACE_S)):
             if code != 0:
                 last = (output.strip().splitlines() or [""])[-1]
                 raise RuntimeError(f"attempt {self.attempt}: rank {number} ended with code {code}: {last}")
-        whole = time.monotonic() - began
-        return first or whole, max(0.0, whole - first) / UPDATES
+        return at
 
-    def kill(self, victim: int, progress: float, lag_s: float, every_s: float) -> str:
-        """Begin an attempt and kill rank `victim`, `lag_s` after the run has come so far; return what it was doing.
-
-        Returns nothing if it had ended before.
-        """
-        ranks = self.start(every_s)
-        while self.progress() < progress and ranks[victim].process.is_alive():
-            time.sleep(POLL_S)
-        ranks[victim].process.join(lag_s)
+    def kill(self, victim: int, moment: Moment) -> str:
+        """Begin an attempt and kill rank `victim`; return what it was doing, nothing if it had ended before."""
+        ranks = self.start()
+        self._await(ranks[victim], moment)
         doing = _doing(ranks[victim], self.stack(victim))
         ranks[victim].kill()
-        for (
-            rank
-        ) in ranks:  # the others notice, or wait for one that never joined them, and are ended as a launcher does
+        # The others notice, or wait for one that never joined them; they are ended, as a launcher does.
+        for rank in ranks:
             rank.process.join(GRACE_S)
             rank.kill()
         codes = [code for code, _ in gang.finish(ranks)]
         return doing if codes[victim] == -signal.SIGKILL else ""
+
+    def _await(self, victim: Rank, moment: Moment) -> None:
+        while victim.process.is_alive() and self.progress() < moment.progress:
+            time.sleep(POLL_S)
+        until = time.monotonic() + moment.lag_s
+        while victim.process.is_alive() and time.monotonic() < until:
+            if self.progress() >= LAST:  # faster than before: in its last update at the latest
+                victim.process.join(moment.tail_s)
+                return
+            time.sleep(POLL_S)
 
     def stack(self, rank: int) -> Path:
         """Where a rank leaves its stack when it is asked for it."""
@@ -125,11 +155,10 @@ def prove(case: Case, points: int, seed: int, folder: Path, device: str = "cpu")
     whole, killed = (Run(spec, case.ranks, folder / name, device) for name in ("whole", "killed"))
     draws = random.Random(f"{seed} {case.name}")
     try:
-        times = whole.finish()
+        pace = Pace.of(whole.finish())
         for point in range(points):
-            progress, lag_s = moment(draws, point, points, killed.progress(), *times)
-            every_s = draws.choice((0.0, 1.5 * times[1]))
-            if doing := killed.kill(draws.randrange(case.ranks), progress, lag_s, every_s):
+            at = moment(draws, point / points, 1 / points, killed.progress(), pace)
+            if doing := killed.kill(draws.randrange(case.ranks), at):
                 result.doing.append(doing)
         killed.finish()
         difference = first_difference(whole.out, killed.out, UID)
@@ -140,19 +169,17 @@ def prove(case: Case, points: int, seed: int, folder: Path, device: str = "cpu")
     return result
 
 
-def moment(
-    draws: random.Random, point: int, points: int, progress: float, first_s: float, update_s: float
-) -> tuple[float, float]:
-    """When kill number `point` of `points` falls: after which share of the run is saved, and how many seconds later.
+def moment(draws: random.Random, first: float, width: float, progress: float, pace: Pace) -> Moment:
+    """Draw when a kill falls: into the part of the run from `first` on, anywhere in an update.
 
-    Each falls into its part of the run, anywhere in an update, which takes `update_s`; where the run has come so far
-    already, into the time until an attempt's first checkpoint, about `first_s`.
+    Where the run has come so far already, it falls into the time until an attempt's first checkpoint.
     """
-    wanted = math.floor((point + draws.random()) / points * UPDATES) / UPDATES
-    return wanted, draws.random() * (first_s if progress >= wanted else update_s)
+    updates = min(math.floor((first + width * draws.random()) * UPDATES), UPDATES - 2)
+    longest_s = pace.first_s if progress >= updates / UPDATES else pace.update_s
+    return Moment(updates / UPDATES, draws.random() * longest_s, draws.random() * pace.shortest_s)
 
 
-def train_a_rank(wire: dict[str, Any], out: Path, attempt: int, every_s: float, device: str) -> None:
+def train_a_rank(wire: dict[str, Any], out: Path, attempt: int, device: str) -> None:
     """What one rank does: train as the launcher's ranks do, in the folder `out`."""
     from headway.run_context import RunContext
     from headway.train import train
@@ -166,7 +193,7 @@ def train_a_rank(wire: dict[str, Any], out: Path, attempt: int, every_s: float, 
         stack.flush()
         run = RunContext(
             namespace="bench", name="resume", uid=UID, attempt=attempt, out=out, checkpoints=out / "checkpoints",
-            checkpoint_every_s=every_s, keep=2, rank=rank, world_size=int(os.environ["WORLD_SIZE"]), threads=1,
+            checkpoint_every_s=0.0, keep=2, rank=rank, world_size=int(os.environ["WORLD_SIZE"]), threads=1,
             device=device,
         )  # fmt: skip
         train(TrainSpec.model_validate(wire), run, lambda: False, lambda snapshot: None)
