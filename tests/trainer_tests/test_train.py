@@ -6,6 +6,7 @@ import torch
 from headway.checkpoint import load_tensors, read_manifest
 from headway.checkpoint.lineage import verify
 from headway.errors import CheckpointError, SpecError
+from headway.tracking import is_measured
 from headway.train import train
 from trainer_tests.conftest import line_spec
 
@@ -28,7 +29,7 @@ def after(updates):
 
 def rows(run):
     lines = [json.loads(line) for line in (run.out / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
+    return [{k: v for k, v in line.items() if not is_measured(k)} for line in lines]
 
 
 def tensors(result):

@@ -8,7 +8,7 @@ from headway.errors import UserError
 
 # Extra -> the modules whose absence shows that it is not installed.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "trainer": ("torch", "numpy", "numba", "safetensors", "gymnasium", "PIL", "rich", "tensorboard"),
+    "trainer": ("torch", "numpy", "numba", "safetensors", "gymnasium", "PIL", "rich", "tensorboard", "pynvml"),
     "gym": ("Box2D", "gymnasium_robotics", "mujoco", "highway_env", "minigrid", "irsim"),
     "cuda": ("numba_cuda",),
     "hpo": ("optuna", "cmaes", "scipy", "sqlalchemy", "psycopg", "aiohttp", "grpc", "optuna_dashboard", "matplotlib"),

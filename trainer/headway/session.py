@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from functools import partial
@@ -15,7 +16,7 @@ from headway_api.train_spec import TrainSpec
 from pydantic import Field, JsonValue
 from torch import Tensor
 
-from headway import checkpoint, goodput, randomness
+from headway import checkpoint, goodput, gpu, randomness
 from headway.algos import batch_finder, build_algorithm
 from headway.algos.divergence import Course, DivergenceError, refuse_tensors
 from headway.algos.protocol import ExploresByStage, HasReplay
@@ -104,6 +105,15 @@ class Session:
         self.rollbacks, self._rolls_back = rollbacks, rollbacks > 0
         self.course = Course()
         self.acts = True  # False once an action was no number
+        self.gpu = gpu.watch(run.device)
+        self.has_gpus = group.any(self.gpu is not None)[0]  # any rank
+
+    def close(self) -> None:
+        """Let go of the writer's thread, flush the trackers and let go of the GPU's figures."""
+        self.saver.close()
+        self.tracker.close()
+        if self.gpu is not None:
+            self.gpu.close()
 
     @property
     def step(self) -> int:
@@ -125,6 +135,13 @@ class Session:
     def saved(self) -> CheckpointRef | None:
         """The newest checkpoint that is published, or that the run has gone on from."""
         return self.saver.saved
+
+    def gpu_metrics(self) -> dict[str, float]:
+        """Return the figures of all ranks' GPUs since the last call; all ranks call it, once an update."""
+        if not self.has_gpus:
+            return {}
+        own = self.gpu.take() if self.gpu is not None else {}
+        return gpu.over_ranks([json.loads(row) for row in self.group.gather(json.dumps(own).encode())])
 
     # --- checkpoints ----------------------------------------------------------------------------------------------
 

@@ -57,8 +57,7 @@ def _train(
     except DivergenceError as error:
         return may_roll_back(session, error)
     finally:
-        session.saver.close()
-        session.tracker.close()
+        session.close()
 
 
 def _loop(session: Session, stop: Stop, report: Report) -> TrainResult:
@@ -87,6 +86,7 @@ def _loop(session: Session, stop: Stop, report: Report) -> TrainResult:
         metrics |= session.episodes.metrics(group)
         metrics |= evaluate_if_due(session, steps_before)
         metrics |= {"rollbacks": float(session.rollbacks)} if session.rollbacks else {}
+        metrics |= session.gpu_metrics()
         session.goodput.lap("useful", session.step)
         now = time.monotonic()
         rate = (session.step - steps_before) / (now - clock)

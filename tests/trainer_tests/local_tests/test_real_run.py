@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 from headway.local.folder import Folder
+from headway.tracking import is_measured
 from headway_api.training_run import TrainingRun
 from trainer_tests.local_tests.test_document import MINIMAL
 from trainer_tests.waiting import wait_for
@@ -96,4 +97,4 @@ def test_two_ranks_on_one_machine_and_a_changed_spec_is_refused(headway, tmp_pat
 
 def without_times(folder):
     rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
-    return [{key: value for key, value in row.items() if not key.startswith("time/")} for row in rows]
+    return [{key: value for key, value in row.items() if not is_measured(key)} for row in rows]

@@ -14,6 +14,7 @@ from headway.bench.resume_compare import first_difference
 from headway.bench.resume_specs import ALGORITHMS, EVERYTHING, Case, strategies
 from headway.checkpoint import load_tensors
 from headway.checkpoint.lineage import search
+from headway.tracking import is_measured
 from headway_api.train_spec import TrainSpec
 from trainer_tests.conftest import line_spec
 from trainer_tests.parallel_tests import diverging, gang
@@ -38,7 +39,7 @@ def contents(folder):
 
 def rows(folder):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
+    return [{k: v for k, v in line.items() if not is_measured(k)} for line in lines]
 
 
 def learnable_spec():

@@ -45,7 +45,8 @@ def pulse():
 
 
 def watch(pulse, beat=lambda: None, arrival_s=100.0):
-    return Vigil(pulse, Patience(arrival_s, LIFE_TICKS * module.TICK_S), beat)
+    heart = SimpleNamespace(beat=beat, where=lambda: "start")
+    return Vigil(pulse, Patience(arrival_s, LIFE_TICKS * module.TICK_S), heart)
 
 
 def hearing(pulse):
@@ -99,7 +100,7 @@ def test_waits_of_one_call_do_not_count_for_the_next(pulse):
 
 def test_what_another_rank_has_said_first_is_repeated(pulse):
     pulse.verdict = RankLostError("rank 3 (node 1) is gone: given up (votes, update 2)", (3,))
-    with pytest.raises(RankLostError, match=r"rank 3 \(node 1\) is gone: given up (votes, update 2)"):
+    with pytest.raises(RankLostError, match=r"rank 3 \(node 1\) is gone: given up \(votes, update 2\)"):
         watch(pulse).run(lambda: Call(100))
     assert pulse.told == []
 
@@ -112,7 +113,7 @@ def test_a_store_that_answers_nothing_is_named(pulse):
 
 def test_after_a_broken_connection_whoever_has_gone_silent_is_named(pulse, monkeypatch):
     monkeypatch.setattr(module.time, "sleep", lambda seconds: pulse.roll.hear({1: Sign(1, 0, "", 1)}))
-    with pytest.raises(RankLostError, match=r"rank 1 \(node 0\) is gone: given up at the start"):
+    with pytest.raises(RankLostError, match=r"rank 1 \(node 0\) is gone: given up \(start\)"):
         watch(pulse).run(lambda: Call(0, RuntimeError("Connection closed by peer")))
 
 

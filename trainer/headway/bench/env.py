@@ -64,6 +64,7 @@ def learning(spec: TrainSpec, threads: int, seconds: float, device: str = "cpu")
         while len(samples) < LEAST_UPDATES or time.perf_counter() < until:
             samples.append(_update(session, clock))
         steps = (session.step - steps) // len(samples)
+        session.close()
     collecting, updating, in_env = (statistics.median(column) for column in zip(*samples, strict=True))
     return Learning(steps / collecting, steps / (collecting + updating), in_env / (collecting + updating))
 

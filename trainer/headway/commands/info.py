@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from headway import gpu
 from headway.extras import EXTRAS, install_line, missing
 from headway.launch.threads import available_cores
 
 
 def info(console: Console) -> int:
-    """Print versions, cores, GPUs and extras."""
+    """Print versions, cores, GPUs with their driver, and extras."""
     table = Table.grid(padding=(0, 3, 0, 1))
     table.add_column(style="bold")
     table.add_column()
@@ -41,8 +42,10 @@ def _torch() -> list[tuple[str, str]]:
     import torch
 
     cuda = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return [("torch", f"{torch.__version__}, {cuda}"), ("gpu", ", ".join(gpus) or "none")]
+    gpus = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) or "none"
+    driver = gpu.driver()  # which may be there while torch can use no GPU
+    told = f"{gpus}, NVIDIA driver {driver}" if driver else gpus
+    return [("torch", f"{torch.__version__}, {cuda}"), ("gpu", told)]
 
 
 def _processor() -> str:
