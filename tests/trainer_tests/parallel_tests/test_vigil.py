@@ -84,8 +84,10 @@ def test_who_is_behind_after_the_whole_wait_is_named_to_all_with_where_this_rank
     beat, beats = hearing(pulse)
     vigil = watch(pulse, beat, arrival_s=5.0)
     vigil.run(lambda: Call(0))
-    vigil.phase = "update 12"
-    with pytest.raises(RankLostError, match=r"rank 1 \(node 0\) has not come .* for 5 s: given up (votes, update 12)"):
+    vigil._heart.where = lambda: "votes, update 12"
+    with pytest.raises(
+        RankLostError, match=r"rank 1 \(node 0\) has not come .* for 5 s: given up \(votes, update 12\)"
+    ):
         vigil.run(lambda: Call(100))
     assert len(beats) == 5
     assert [lost.ranks for lost in pulse.told] == [(1,)]

@@ -47,6 +47,7 @@ class Case:
             _STRATEGIES[strategy](wire)
         if self.strategy == EVERYTHING:
             wire["precision"] = _PRECISION.get(self.algo, "fp32")
+            wire["microBatch"] = _PIECES.get(self.algo, 0)
         return TrainSpec.model_validate(wire)
 
 
@@ -141,6 +142,7 @@ _ALGOS: Final[dict[str, Callable[[Wire], None]]] = {
 }
 ALGORITHMS: Final = tuple(_ALGOS)
 _PRECISION: Final = {"sac": "bf16", "td3": "fp16"}  # with everything at once
+_PIECES: Final = {"sac": 5, "ppo": 7}
 
 # --- strategies -------------------------------------------------------------------------------------------------------
 
