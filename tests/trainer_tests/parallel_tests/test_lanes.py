@@ -1,6 +1,7 @@
 """Two lanes of work, and how their threads compute."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -44,9 +45,17 @@ def test_results_come_in_the_order_of_the_work():
     assert Lanes(2).run(lambda: 1, lambda: 2) == Lanes(1).run(lambda: 1, lambda: 2) == [1, 2]
 
 
-def test_an_error_in_a_lane_reaches_the_caller():
-    def fail():
-        raise ValueError("in a lane")
+@pytest.mark.parametrize("joins", [False, True])
+def test_what_one_lane_raises_is_heard_when_the_other_has_ended(joins):
+    ended = threading.Event()
 
-    with pytest.raises(ValueError, match="in a lane"):
-        Lanes(2, joins=True).run(lambda: 1, fail)
+    def refuse():
+        raise MemoryError
+
+    def go_on():
+        time.sleep(0.1)
+        ended.set()
+
+    with pytest.raises(MemoryError):
+        Lanes(2, joins).run(refuse, go_on)
+    assert ended.is_set()  # nothing is still being added to a gradient
