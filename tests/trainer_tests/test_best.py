@@ -2,6 +2,7 @@ import json
 
 import pytest
 from headway.best import RECORD, WEIGHTS, forget_best
+from headway.checkpoint import read_manifest
 from headway.session import Best
 from headway.tracking.evaluations import read_evaluations
 from headway.train import train
@@ -31,7 +32,10 @@ def test_an_evaluation_plays_the_stage_that_it_is_told_to(context, stage, played
     evaluation = {"everySteps": 64, "levels": 8, "stage": stage}
     wire |= {"numEnvs": 8, "totalSteps": 64, "algo": {"ppo": ppo}, "network": {"mlp": {}}, "evaluation": evaluation}
     run = context("run")
-    train(TrainSpec.model_validate(wire), run, lambda: False, lambda snapshot: None)
+    result = train(TrainSpec.model_validate(wire), run, lambda: False, lambda snapshot: None)
     (found,) = read_evaluations(run.out / "metrics.jsonl")
     assert found.step == 64
-    assert json.loads((run.out / "metrics.jsonl").read_text())["evaluation/stage"] == played
+    row = json.loads((run.out / "metrics.jsonl").read_text())
+    assert row["evaluation/stage"] == played
+    best = read_manifest(result.checkpoint).best  # which retention goes by
+    assert best == [played - 1.0, row["evaluation/success_rate"], row["evaluation/reward"]]
