@@ -8,8 +8,8 @@ in metrics.jsonl and when a checkpoint is being written. Of each attempt's first
 takes the median of the others.
 
 From what was measured (start-up of a restarted run, all of `headway run` included, a checkpoint's cost, the time that a
-kill takes to be noticed) the second line computes the goodput with a failure every 30 minutes, at which half an interval
-between checkpoints is lost. One JSON object a line.
+kill takes to be noticed) the second line computes the goodput with a failure every 30 minutes, each of which loses half
+an interval between checkpoints. One JSON object a line.
 """
 
 from __future__ import annotations

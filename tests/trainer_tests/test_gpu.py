@@ -166,19 +166,26 @@ def test_a_rank_without_a_gpu_takes_part_where_another_has_one():
     assert Session.gpu_metrics(session) == {"gpu/power_w": 100.0}
 
 
-def test_a_monitor_looks_again_and_again_and_a_row_begins_where_the_last_ended(nvml):
+def test_a_monitor_looks_again_and_again_until_it_is_closed(nvml):
     monitor = Monitor(Device(nvml, "second"), every_s=0.01)
-    try:
-        wait_for(lambda: monitor.take())
-        nvml.busy = 90
-        wait_for(lambda: monitor.take()["gpu/utilization"] == 0.9)  # no sample of before is left
-        nvml.busy = 10
-        wait_for(lambda: monitor.take()["gpu/utilization_max"] == 0.1)
-    finally:
-        monitor.close()
-    assert monitor.take()["gpu/utilization"] == 0.1  # a row without a sample of its own repeats the last one
-    assert monitor.take()["gpu/utilization"] == 0.1
+    wait_for(monitor.take)
+    nvml.busy = 90
+    wait_for(lambda: monitor.take()["gpu/utilization"] == 0.9)
+    monitor.close()
+    nvml.busy = 10
+    assert monitor.take()["gpu/utilization"] == 0.9
     assert nvml.opened == -1  # let go once; whoever made the device had opened it
+
+
+def test_a_row_begins_where_the_last_one_ended_and_without_a_sample_of_its_own_repeats_it(nvml):
+    monitor = Monitor(Device(nvml, "second"), every_s=1e6)  # looks once
+    wait_for(monitor.take)
+    for busy in (20, 40):
+        nvml.busy = busy
+        monitor._look()
+    assert monitor.take()["gpu/utilization"] == pytest.approx(0.3)  # and not the first sample's 0.5
+    assert monitor.take()["gpu/utilization"] == 0.4 == monitor.take()["gpu/utilization"]
+    monitor.close()
 
 
 @pytest.mark.parametrize("known", [f"GPU-{UUID}", f"MIG-{UUID}", "00000000:1A:00.0"])

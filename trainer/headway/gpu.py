@@ -107,14 +107,16 @@ class Monitor:
             self._device.close()
 
     def _watch(self) -> None:
-        while True:
-            sample = self._device.read()
-            with self._lock:
-                if self._taken:
-                    self._samples, self._taken = [], False
-                self._samples.append(sample)
-            if self._over.wait(self._every_s):
-                return
+        self._look()
+        while not self._over.wait(self._every_s):
+            self._look()
+
+    def _look(self) -> None:
+        sample = self._device.read()
+        with self._lock:
+            if self._taken:
+                self._samples, self._taken = [], False
+            self._samples.append(sample)
 
 
 def columns(samples: Sequence[Sample]) -> dict[str, float]:
