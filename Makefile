@@ -64,13 +64,14 @@ e2e: install ## Both images, a three-node kind cluster, the end-to-end suite
 	@e2e/run.sh
 
 .PHONY: prove
-prove: install ## What is too long for CI: five seeds of the four stages, the zoo's tasks, self-play, studies of up to 200 trials, the depot (DEPOT_MAP)
+prove: install ## What is too long for CI: five seeds of the four stages, the zoo's tasks, self-play, 20 kills of each kind of run, studies of up to 200 trials, the depot (DEPOT_MAP)
 	@$(BIN)/python benchmarks/four_stages.py configs/default.yaml --seeds 0 1 2 3 4 --keep
 	@if [ -n "$(DEPOT_MAP)" ]; then $(BIN)/python benchmarks/four_stages.py configs/depot.yaml --map $(DEPOT_MAP) --keep; \
 	 else echo "DEPOT_MAP is not set: the depot is left out"; fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@$(BIN)/python benchmarks/zoo.py && $(BIN)/python benchmarks/zoo.py --table
 	@$(BIN)/python benchmarks/selfplay.py
+	@mkdir -p runs && $(BIN)/headway bench resume --points 20 --results runs/resume.jsonl
 	@HEADWAY_PROVE_TRIALS=200 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/trainer_tests/hpo_tests/test_service_survives.py
 	@E2E_KEEP=1 E2E_STUDY_TRIALS=24 e2e/run.sh -k exactly_its_trials
 	@E2E_STUDY_TRIALS=60 e2e/run.sh -k whoever_is_killed

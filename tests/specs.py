@@ -188,6 +188,7 @@ def valid_runs(draw: st.DrawFn) -> Document:
                 evaluation=documents(Evaluation),
                 onDivergence=st.sampled_from(["stop", "rollBack"]),
                 trackers=st.sampled_from([{}, {"tensorboard": {}}]),
+                deterministic=st.booleans(),
             )
         ),
     }
@@ -209,7 +210,13 @@ def valid_runs(draw: st.DrawFn) -> Document:
         "checkpoint": {
             "volume": {"claimName": "ckpt"},
             "everySeconds": draw(st.integers(1, 86400) | st.sampled_from([60.0, "auto"])),
-            **draw(_some(keepBest=st.booleans(), milestoneSteps=st.integers(0, 10**12))),
+            **draw(
+                _some(
+                    keepBest=st.booleans(),
+                    milestoneSteps=st.integers(0, 10**12),
+                    specChange=st.sampled_from(["refuse", "accept"]),
+                )
+            ),
         },
         **draw(
             _some(

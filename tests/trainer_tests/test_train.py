@@ -1,11 +1,14 @@
 import json
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from headway.checkpoint import load_tensors, read_manifest
 from headway.checkpoint.lineage import verify
 from headway.errors import CheckpointError, SpecError
+from headway.parallel import Group
+from headway.session import Session
 from headway.tracking import is_measured
 from headway.train import train
 from trainer_tests.conftest import line_spec
@@ -270,6 +273,20 @@ def test_deterministic_kernels_are_asked_for_while_training_and_are_in_the_finge
     assert read_manifest(result.checkpoint).fingerprint["deterministicAlgorithms"] is True
     plain = train(line_spec(totalSteps=UPDATE * 2), context("plain"), never, ignore)
     assert_equal(tensors(result), tensors(plain))  # on a CPU all kernels are so
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_resume_on_a_gpu_says_that_it_is_not_exact_unless_kernels_are_deterministic(
+    line_env, context, monkeypatch, caplog, deterministic
+):
+    train(line_spec(deterministic=deterministic), context(), after(1), ignore)
+    resumed = Session(line_spec(deterministic=deterministic), context(attempt=2), Group())
+    resumed.run = replace(resumed.run, device="cuda:0")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    resumed._choose()
+    said = "resume is not exact on a GPU without train.deterministic" in caplog.messages
+    assert said != deterministic
+    assert "resume is not exact: device: cpu -> cuda" in caplog.messages
 
 
 def test_checkpoints_are_kept_by_number_and_by_time(line_env, context):

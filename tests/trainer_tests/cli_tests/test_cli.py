@@ -72,11 +72,12 @@ def test_a_file_that_is_no_training_run_is_explained(tmp_path, capsys, text, par
 
 def test_a_dry_run_prints_the_merged_object_and_begins_nothing(spec, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    arguments = ["--set", "train.algo.ppo.learningRate=1e-3", "--resume", "never", "--dry-run"]
+    changes = ["--set", "train.algo.ppo.learningRate=1e-3", "--resume", "never", "--accept-changes"]
+    arguments = [*changes, "--dry-run"]
     assert exit_code(["run", str(spec), *arguments]) == 0
     printed = load.validate(load.parse_yaml(capsys.readouterr().out))
     assert printed.spec.train.algo.ppo.learning_rate == 1e-3
-    assert printed.spec.checkpoint.resume == "never"
+    assert (printed.spec.checkpoint.resume, printed.spec.checkpoint.spec_change) == ("never", "accept")
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
 
 

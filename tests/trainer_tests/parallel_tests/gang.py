@@ -11,7 +11,7 @@ from typing import Any
 
 from headway.bench.gang import PRELOADED, PROCESSES, ended, finish, free_port, start
 
-__all__ = ["PROCESSES", "ended", "finish", "free_port", "start", "train_a_rank"]
+__all__ = ["PROCESSES", "begin_where_each_looks", "ended", "finish", "free_port", "save_again", "start", "train_a_rank"]
 
 PROCESSES.set_forkserver_preload([*PRELOADED, "trainer_tests.line_env"])
 
@@ -59,25 +59,6 @@ def train_a_rank(
     loop.train(TrainSpec.model_validate(wire), run, die_or_go_on, lambda snapshot: None)
 
 
-def resume_a_rank(wire: dict[str, Any], roots: list[Path], out: Path, leave_at: int) -> None:
-    """Go on from what is under this rank's own root, train nothing, and say where that was."""
-    from headway.envs import registry
-    from headway.run_context import RunContext
-    from headway.train import train
-    from headway_api.train_spec import TrainSpec
-    from trainer_tests.line_env import LineEnv
-
-    registry.make_vector_env = lambda spec, num_envs, offset, threads, device: LineEnv(num_envs, offset, spec.seed)
-    logging.basicConfig(level=logging.INFO)
-    rank = int(os.environ["RANK"])
-    run = RunContext(
-        namespace="here", name="run", uid="u1", attempt=2, out=out, checkpoints=roots[rank], rank=rank,
-        world_size=int(os.environ["WORLD_SIZE"]), threads=1, leave_at=leave_at,
-    )  # fmt: skip
-    result = train(TrainSpec.model_validate(wire), run, lambda: False, lambda snapshot: None)
-    print("went on from", result.step, result.checkpoint, flush=True)
-
-
 def save_again(wire: dict[str, Any], folder: Path, attempt: int) -> None:
     """Go on from the newest checkpoint, and save at once, before anything is trained."""
     from headway.parallel import join
@@ -95,3 +76,27 @@ def save_again(wire: dict[str, Any], folder: Path, attempt: int) -> None:
         session = Session(TrainSpec.model_validate(wire), run, group)
         assert session.begin()
         session.save()
+
+
+def begin_where_each_looks(wire: dict[str, Any], seen: list[Path], blind: int) -> None:
+    """Go on, on LineEnv, each rank with checkpoints of its own; rank `blind` can read none (-1: all can)."""
+    from headway import checkpoint
+    from headway.envs import registry
+    from headway.parallel import join
+    from headway.run_context import RunContext
+    from headway.session import Session
+    from headway_api.train_spec import TrainSpec
+    from trainer_tests.line_env import LineEnv
+
+    registry.make_vector_env = lambda spec, num_envs, offset, threads, device: LineEnv(num_envs, offset, spec.seed)
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if rank == blind:
+        checkpoint.read_manifest = lambda directory: checkpoint.manifest.read_manifest(directory / "not-mounted")
+    run = RunContext(
+        namespace="here", name="run", uid="u1", attempt=3, out=seen[rank], checkpoints=seen[rank] / "checkpoints",
+        rank=rank, world_size=world_size, threads=1,
+    )  # fmt: skip
+    with join(rank, world_size) as group:
+        session = Session(TrainSpec.model_validate(wire), run, group)
+        session.begin()
+        print(f"begins at {session.step} after {session.parent}")

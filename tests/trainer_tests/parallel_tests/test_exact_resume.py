@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import signal
 from functools import partial
 
@@ -203,14 +202,15 @@ def test_a_refusal_reaches_every_rank_as_the_same_message(tmp_path):
 
 
 @pytest.mark.slow
-def test_ranks_that_see_different_checkpoints_go_on_from_the_one_that_rank_0_chose(tmp_path):
-    """A node's view of shared storage may be behind, or ahead of, another's."""
-    gang.finish(train(tmp_path, 1, spec=SPEC))
-    mine, behind = tmp_path / "checkpoints", tmp_path / "behind"
-    shutil.copytree(mine, behind)
-    shutil.rmtree(behind / f"step-{UPDATE * 6:09d}.a1")
-    for roots, step in (([mine, behind], 6), ([behind, mine], 5)):
-        resumed = gang.start(2, gang.resume_a_rank, SPEC.to_wire(), roots, tmp_path / "out", UPDATE * 5)
-        expected = roots[0] / f"step-{UPDATE * step:09d}.a1"
-        for code, output in gang.finish(resumed):
-            assert code == 0 and f"went on from {UPDATE * step} {expected}" in output, output
+def test_where_ranks_see_different_newest_checkpoints_all_go_on_from_rank_0s(tmp_path):
+    """Another node's view of shared storage may lag behind, or run ahead."""
+    older, newer = tmp_path / "older", tmp_path / "newer"
+    gang.finish(train(older, 2, killed_at=3))
+    gang.finish(train(newer, 2, killed_at=5))
+    assert [newest(folder).manifest.step for folder in (older, newer)] == [UPDATE * 2, UPDATE * 4]
+    begun = gang.finish(gang.start(2, gang.begin_where_each_looks, SPEC.to_wire(), [older, newer], -1))
+    for code, output in begun:
+        assert code == 0 and f"begins at {UPDATE * 2} after step-000000192.a1" in output, output
+    blind = gang.finish(gang.start(2, gang.begin_where_each_looks, SPEC.to_wire(), [newer, newer], 1))
+    assert blind[1][0] != 0 and "step-000000384.a1, which rank 0 goes on from, cannot be read by rank 1" in blind[1][1]
+    assert blind[0][0] != 0  # and does not train alone

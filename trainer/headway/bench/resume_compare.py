@@ -28,8 +28,8 @@ class Difference:
     largest: float | None = None  # between two entries; None where they cannot be subtracted
 
     def __str__(self) -> str:
-        size = "cannot be compared" if self.largest is None else f"differs by up to {self.largest:.3g}"
-        return f"{self.file}: {self.name} {size}"
+        size = "" if self.largest is None else f" by up to {self.largest:.3g}"
+        return f"{self.file}: {self.name} differs{size}"
 
 
 def newest(out: Path, uid: str) -> Found:
@@ -71,15 +71,15 @@ def all_ranks(found: Found) -> Tensors:
 
 
 def _differences(one: Found, other: Found) -> Iterator[Difference]:
-    """Yield what differs in two checkpoints: what the loop has counted, then tensors."""
+    """Yield what differs in two checkpoints: tensors, then what the loop has counted."""
+    for mine, theirs in zip_longest(files(one), files(other)):
+        if mine is None or theirs is None or mine[0] != theirs[0]:
+            yield Difference(FILE, "the list of files")
+            return
+        yield from _other_tensors(mine[0], mine[1], theirs[1])
     for name in ("step", "complete", "loop"):
         if getattr(one.manifest, name) != getattr(other.manifest, name):
             yield Difference(FILE, name)
-    for mine, theirs in zip_longest(files(one), files(other)):
-        if mine is None or theirs is None or mine[0] != theirs[0]:
-            yield Difference((mine or theirs)[0], "the file is not in both, and")
-            return
-        yield from _other_tensors(mine[0], mine[1], theirs[1])
 
 
 def _other_tensors(file: str, one: Tensors, other: Tensors) -> Iterator[Difference]:
