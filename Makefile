@@ -72,6 +72,7 @@ prove: install ## What is too long for CI: five seeds of the four stages, the zo
 	@$(BIN)/python benchmarks/zoo.py && $(BIN)/python benchmarks/zoo.py --table
 	@$(BIN)/python benchmarks/selfplay.py
 	@mkdir -p runs && $(BIN)/headway bench resume --points 20 --results runs/resume.jsonl
+	@HEADWAY_PROVE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/trainer_tests/parallel_tests/test_elastic_resume.py
 	@HEADWAY_PROVE_TRIALS=200 OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/trainer_tests/hpo_tests/test_service_survives.py
 	@E2E_KEEP=1 E2E_STUDY_TRIALS=24 e2e/run.sh -k exactly_its_trials
 	@E2E_STUDY_TRIALS=60 e2e/run.sh -k whoever_is_killed

@@ -3,8 +3,8 @@
     python benchmarks/ranks.py [--processes 1 2] [--seconds 20] [--repeats 5] [--keep]
 
 One thread a rank; each number of ranks trains in processes of its own, in turns. Measure on a quiet machine only: where
-other work competes for the cores, two ranks get two shares of them and one gets one, which flatters the speed-up. Prints
-one JSON object a line; with --keep it writes them to benchmarks/results/ranks.jsonl.
+other work competes for the cores, two ranks get two shares of them and one gets one, which flatters the speed-up.
+Prints one JSON object a line; with --keep it writes them to benchmarks/results/ranks.jsonl.
 """
 
 from __future__ import annotations

@@ -50,10 +50,10 @@ def learnable_spec():
 
 def a_sample():
     """Of each algorithm everything at once, and one strategy more; the same ones each time."""
-    draws = random.Random(0)
+    draws = random.Random(4)
     for algo in ALGORITHMS:
-        yield Case(algo, EVERYTHING, draws.choice((2, 3)))
-        yield Case(algo, draws.choice(strategies(algo)[:-1]), draws.choice((1, 2)))
+        yield Case(algo, EVERYTHING, draws.choice((1, 2, 3)))
+        yield Case(algo, draws.choice(strategies(algo)[:-1]), draws.choice((1, 1, 2)))
 
 
 def is_at_work(case, rows):
