@@ -35,11 +35,11 @@ def test_every_product_of_the_network_is_narrow_and_what_is_learned_is_not(kind,
     assert floating == {torch.float32}
 
 
-def trained(kind, precision, folder, steps=24):
+def trained(kind, precision, folder, steps=24, threads=1, **more):
     """An algorithm after `steps` steps of each environment, where it began, and its last metrics."""
     env = LineEnv(12)
-    spec = line_spec(algo={kind: ALGOS[kind]}, precision=precision)
-    algorithm = build_algorithm(spec, env, Group(), torch.device("cpu"), 1, folder)
+    spec = line_spec(algo={kind: ALGOS[kind]}, precision=precision, **more)
+    algorithm = build_algorithm(spec, env, Group(), torch.device("cpu"), threads, folder)
     before = weights(algorithm)
     observation = env.reset()
     for step in range(steps):
@@ -73,6 +73,12 @@ def test_it_learns_nearly_what_full_precision_learns(kind, tmp_path):
         if precision == "fp16":
             assert metrics["precision/overflows"] == 0.0
     assert 0.0 < apart["fp16"] < apart["bf16"] < 0.5  # 11 bits of a product, and 8
+
+
+def test_a_network_with_memory_learns_the_same_each_time_in_two_lanes(tmp_path):
+    network = {"gru": {"hidden": [16], "size": 16}}
+    results = [weights(trained("ppo", "bf16", tmp_path, 48, threads=2, network=network)[0]) for _ in range(4)]
+    assert all(torch.equal(results[0], other) for other in results[1:])
 
 
 @pytest.mark.parametrize("kind", ALGOS)

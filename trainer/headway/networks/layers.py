@@ -19,11 +19,12 @@ _NARROW: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def narrow(precision: str, device: torch.device, again: bool = False) -> AbstractContextManager[object]:
     """Within it matrix products are made in bf16 or fp16, as torch.autocast chooses; fp32 changes nothing.
 
-    `again`: weights are used more than once, and so kept in the narrow type until the end.
+    `again`: weights are used more than once, and so kept in the narrow type until the end. Not on a CPU: torch has one
+    such store for all threads, and a lane that comes to its end would empty it under the other.
     """
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, _NARROW[precision], cache_enabled=again)
+    return torch.autocast(device.type, _NARROW[precision], cache_enabled=again and device.type != "cpu")
 
 
 class _SigmoidTanh(torch.autograd.Function):
