@@ -97,7 +97,7 @@ FAILURES = {
     "a rank that left without a note comes before the errors that follow": (
         [failed(0, NOW - 1, CLOSED)],
         {0: 1, 1: 74},
-        (74, "rank 1: no update completed within stallSeconds; its stacks are in the log"),
+        (74, "rank 1: no sign of life within stallSeconds; its stacks are in the log"),
     ),
     "bad input is not the rank's affair": (
         [failed(1, NOW - 1, "train.numEnvs: 5: choose 6", code=2)],
@@ -108,7 +108,7 @@ FAILURES = {
     "the watchdog's code is explained": (
         [],
         {0: 74},
-        (74, "rank 0: no update completed within stallSeconds; its stacks are in the log"),
+        (74, "rank 0: no sign of life within stallSeconds; its stacks are in the log"),
     ),
 }
 

@@ -100,5 +100,5 @@ def _killed(rank: int, number: int) -> Outcome:
 def _left(rank: int, code: int) -> Outcome:
     if code == names.EXIT_SAVED_AND_LEFT:
         return Outcome(names.OUTCOME_STOPPED, code)
-    cause = {names.EXIT_STALLED: "no update completed within stallSeconds; its stacks are in the log"}
+    cause = {names.EXIT_STALLED: "no sign of life within stallSeconds; its stacks are in the log"}
     return Outcome(names.OUTCOME_FAILED, code, error=f"rank {rank}: {cause.get(code, f'left with exit code {code}')}")
