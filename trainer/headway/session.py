@@ -263,7 +263,7 @@ class Session:
             log.warning("%s", line)
         if found is None:
             return None
-        different = checkpoint.spec_differences(found.manifest.spec, self.spec.to_wire())
+        different = checkpoint.spec_differences(found.manifest.spec_with_defaults(), self.spec.to_wire())
         if found.manifest.uid != self.run.uid:  # a branch of another run
             for line in (line for line in different if checkpoint.path_of(line) in STEERING):
                 log.info("branching with %s", line)
@@ -304,7 +304,9 @@ class Session:
                 raise ValueError("the loop's counters contradict the manifest")
             self._reseed()
             shared, own = checkpoint.load_tensors(found.directory / checkpoint.MODEL), self._own_tensors(found)
-            changes = checkpoint.spec_differences(found.manifest.spec, self.spec.to_wire())  # accepted ones
+            changes = checkpoint.spec_differences(
+                found.manifest.spec_with_defaults(), self.spec.to_wire()
+            )  # accepted ones
             if any(checkpoint.path_of(line) == "train.precision" for line in changes):
                 shared = checkpoint.with_own_scale(shared, self.algorithm.get_state())
             ours = _below("curriculum.", shared)

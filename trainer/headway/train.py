@@ -8,6 +8,7 @@ import time
 from functools import partial
 from typing import Literal
 
+import torch
 from headway_api.train_spec import TrainSpec
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from headway.autopsy import may_roll_back
 from headway.best import evaluate_if_due, forget_best
 from headway.determinism import deterministic_kernels
 from headway.envs.protocol import NotFiniteActionError, Step, Transition
-from headway.parallel import LIFE_S, SILENCE_S, Group, check_divisible, compute_with, join
+from headway.parallel import LIFE_S, SILENCE_S, Group, check_divisible, join, subnormals_are_zero
 from headway.run_context import ProgressSnapshot, Report, RunContext, Stop, TrainResult
 from headway.session import Session
 from headway.watchdog import Heart, watchdog
@@ -32,12 +33,12 @@ def train(spec: TrainSpec, run: RunContext, stop: Stop, report: Report) -> Train
     CheckpointError) for what the user can mend, RankLostError if another rank is (see `parallel.join`).
     """
     check_divisible(spec, run.world_size)
-    compute_with(run.threads)
+    torch.set_num_threads(run.threads)
     # The watchdog of a rank that hangs speaks before the others give it up: its exit code and its stacks say more.
     silence_s = max(SILENCE_S, run.stall_s + 60.0)
     meet = partial(join, run.rank, run.world_size, silence_s, LIFE_S, run.device)
     kernels = deterministic_kernels(spec.deterministic)
-    with watchdog(run.stall_s) as heart, kernels, meet(heart) as group:
+    with watchdog(run.stall_s) as heart, subnormals_are_zero(), kernels, meet(heart) as group:
         ended: TrainResult | int = 0
         while isinstance(ended, int):  # how often training has rolled back so far
             ended = _train(spec, run, group, heart, ended, stop, report)

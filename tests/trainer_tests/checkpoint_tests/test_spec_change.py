@@ -1,7 +1,7 @@
 """Which changes of a spec its owner may insist on."""
 
 import pytest
-from headway.checkpoint import spec_differences
+from headway.checkpoint import Manifest, spec_differences
 from headway.checkpoint.spec_change import impossible
 from headway.curriculum import CurriculumRecord
 from headway_api.train_spec import TrainSpec
@@ -80,3 +80,13 @@ def test_stages_that_come_and_go_are_told_one_by_one():
     assert [line.partition(":")[0] for line in lines] == [
         "train.curriculum.stages[0].name", "train.curriculum.stages[2]",
     ]  # fmt: skip
+
+
+def test_a_field_that_a_checkpoint_did_not_have_yet_is_as_it_is_by_default():
+    spec = line_spec()
+    older = {name: value for name, value in spec.to_wire().items() if name not in ("deterministic", "microBatch")}
+    manifest = Manifest.model_construct(spec=older)
+    assert spec_differences(manifest.spec_with_defaults(), spec.to_wire()) == []
+    changed = line_spec(deterministic=True).to_wire()
+    assert spec_differences(manifest.spec_with_defaults(), changed) == ["train.deterministic: false -> true"]
+    assert Manifest.model_construct(spec={"is": "none"}).spec_with_defaults() == {"is": "none"}

@@ -2,12 +2,10 @@
 
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
-import torch
-from headway.parallel import Lanes, compute_with
-
-SUBNORMAL = 1e-40  # below the smallest normal float32, 1.18e-38
+from headway.parallel import Lanes, flushes_subnormals, subnormals_are_zero
 
 
 def in_a_thread(function):
@@ -19,26 +17,24 @@ def in_a_thread(function):
     return found[0]
 
 
-def is_flushed():
-    return float(torch.full((64,), SUBNORMAL).mul(1.0).max()) == 0.0
-
-
-def test_numbers_below_the_smallest_normal_one_are_zero_in_a_thread_that_trains():
+def test_numbers_below_the_smallest_normal_one_are_zero_while_a_thread_trains_and_not_afterwards():
     def train():
-        before = is_flushed()
-        compute_with(1)
-        return before, is_flushed()
+        before = flushes_subnormals()
+        with subnormals_are_zero():
+            within = flushes_subnormals()
+        return before, within, flushes_subnormals()
 
-    assert in_a_thread(train) == (False, True)
+    assert in_a_thread(train) == (False, True, False)
 
 
 @pytest.mark.parametrize("joins", [False, True])
-def test_lanes_compute_as_the_thread_does_that_made_them(joins):
+@pytest.mark.parametrize("trains", [False, True])
+def test_lanes_compute_as_the_thread_does_that_made_them(joins, trains):
     def train():
-        compute_with(2)
-        return Lanes(2, joins).run(is_flushed, is_flushed)
+        with subnormals_are_zero() if trains else nullcontext():
+            return Lanes(2, joins).run(flushes_subnormals, flushes_subnormals)
 
-    assert in_a_thread(train) == [True, True]
+    assert in_a_thread(train) == [trains, trains]
 
 
 def test_results_come_in_the_order_of_the_work():

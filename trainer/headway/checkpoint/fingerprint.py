@@ -9,6 +9,8 @@ from typing import Final
 import torch
 from pydantic import JsonValue
 
+from headway.parallel import flushes_subnormals
+
 # What checkpoints had that do not name it.
 _UNNAMED: Final[dict[str, JsonValue]] = {"microBatch": 0}
 # Why another number of ranks rounds and draws otherwise; what belongs to environments goes over to them whole.
@@ -30,7 +32,7 @@ def fingerprint(world_size: int, device: str = "cpu", micro_batch: int = 0) -> d
         "cpuFeatures": _cpu_features(),
         "threads": torch.get_num_threads(),
         "worldSize": world_size,
-        "smallestIsZero": float(torch.tensor(1e-40) * 1.0) == 0.0,  # subnormal numbers are flushed
+        "subnormalsAreZero": flushes_subnormals(),
         "microBatch": micro_batch,
         "deterministicAlgorithms": torch.are_deterministic_algorithms_enabled(),
         "float32MatmulPrecision": torch.get_float32_matmul_precision(),

@@ -83,6 +83,13 @@ class Manifest(Contract):
         """Return the spec that it was trained by. Raises ValidationError if it is none."""
         return TrainSpec.model_validate(self.spec)
 
+    def spec_with_defaults(self) -> dict[str, JsonValue]:
+        """Return the spec with the fields that it did not have yet as they are by default; as it is if it is none."""
+        try:
+            return self.train_spec().to_wire()
+        except ValidationError:
+            return self.spec
+
 
 def read_manifest(directory: Path) -> Manifest:
     """Read and validate. Raises ValueError with one line that says what is wrong."""

@@ -2,6 +2,16 @@
 
 from headway.parallel.flat import FlatParameters
 from headway.parallel.group import LIFE_S, SILENCE_S, Group, check_divisible, join
-from headway.parallel.lanes import Lanes, compute_with
+from headway.parallel.lanes import Lanes, flushes_subnormals, subnormals_are_zero
 
-__all__ = ["LIFE_S", "SILENCE_S", "FlatParameters", "Group", "Lanes", "check_divisible", "compute_with", "join"]
+__all__ = [
+    "LIFE_S",
+    "SILENCE_S",
+    "FlatParameters",
+    "Group",
+    "Lanes",
+    "check_divisible",
+    "flushes_subnormals",
+    "join",
+    "subnormals_are_zero",
+]

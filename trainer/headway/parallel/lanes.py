@@ -6,8 +6,9 @@ do not depend on which lane is faster.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -15,14 +16,24 @@ import torch
 T = TypeVar("T")
 
 
-def compute_with(threads: int) -> None:
-    """Give the calling thread so many of torch's, and have it take numbers below 1.2e-38 for zero.
+@contextmanager
+def subnormals_are_zero() -> Iterator[None]:
+    """Have this thread, and those that it starts meanwhile, take numbers below 1.2e-38 for zero.
 
     What Adam remembers of a weight that learns nothing any more shrinks to such numbers and stays there, and processors
     are slow with them: with a third of the units idle, Adam took 2.6 times as long.
     """
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # of this thread, and of those that it starts
+    before = flushes_subnormals()
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+def flushes_subnormals() -> bool:
+    """Say whether this thread takes numbers below 1.2e-38 for zero."""
+    return float(torch.tensor(1e-40) * 1.0) == 0.0
 
 
 class Lanes:
@@ -35,7 +46,7 @@ class Lanes:
         self._pool: ThreadPoolExecutor | None = None
         self._joins = joins
         if threads >= 2:  # torch's number of threads is one of the calling thread
-            self._pool = ThreadPoolExecutor(2 - joins, "lane", compute_with, (threads // 2,))
+            self._pool = ThreadPoolExecutor(2 - joins, "lane", _begin, (threads // 2, flushes_subnormals()))
 
     def run(self, *work: Callable[[], T]) -> list[T]:
         """Return what the functions return, in their order. Raises what the first of them raised, once all ended."""
@@ -48,3 +59,9 @@ class Lanes:
         except BaseException:
             wait(others)
             raise
+
+
+def _begin(threads: int, flushes: bool) -> None:
+    """A lane's thread computes as the one that made it."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(flushes)
