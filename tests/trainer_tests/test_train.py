@@ -283,7 +283,7 @@ def test_a_resume_on_a_gpu_says_that_it_is_not_exact_unless_kernels_are_determin
     resumed = Session(line_spec(deterministic=deterministic), context(attempt=2), Group())
     resumed.run = replace(resumed.run, device="cuda:0")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
-    resumed._choose()
+    assert resumed.begin()
     said = "resume is not exact on a GPU without train.deterministic" in caplog.messages
     assert said != deterministic
     assert "resume is not exact: device: cpu -> cuda" in caplog.messages

@@ -60,7 +60,7 @@ def is_at_work(case, rows):
     """Say whether what the case is about has happened in its run."""
     several = strategies(case.algo)[1:-1] if case.strategy == EVERYTHING else (case.strategy,)
     shown = {
-        "curriculum": lambda row: row["curriculum/stage"] == 2,
+        "curriculum": lambda row: row["curriculum/stage"] == 2 or row["learnability/episodes"] > 0,
         "selfplay": lambda row: row["selfplay/episodes"] > 0,
         "evaluation": lambda row: "evaluation/success_rate" in row,
     }
