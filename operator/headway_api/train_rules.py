@@ -76,6 +76,12 @@ RULES: Final = (
     *(_room(algo) for algo in REPLAYING),
     *(_learns(algo) for algo in REPLAYING),
     Rule(
+        cel="self.totalSteps >= 1",  # others read it in some specs only: 3.0 is refused in all
+        holds=lambda m: m.total_steps >= 1,
+        message="totalSteps must be a whole number of at least 1",
+        field="totalSteps",
+    ),
+    Rule(
         cel="type(self.microBatch) == int || self.microBatch == 'auto'",  # 5.0 is none, as wherever CEL reads a number
         holds=lambda m: isinstance(m.micro_batch, int) or m.micro_batch == "auto",
         message="microBatch must be auto or a whole number of rows",

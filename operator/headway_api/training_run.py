@@ -183,6 +183,12 @@ class TrainingRunSpec(Contract):
             message="train.numEnvs must be a multiple of the number of ranks (nodes * processesPerNode)",
             field="train.numEnvs",
         ),
+        Rule(
+            cel="self.gpusPerNode >= 0",  # the others read it where processesPerNode is auto: 3.0 is refused anywhere
+            holds=lambda m: m.gpus_per_node >= 0,
+            message="gpusPerNode must be a whole number of at least 0",
+            field="gpusPerNode",
+        ),
         *(_divides_among_ranks(algo, *names) for algo, names in _BATCHES.items()),
         Rule(
             cel="!(self.gpuResource in self.podTemplate.resources.limits) && "
