@@ -32,6 +32,9 @@ RANK_COMMAND = (sys.executable, "-m", "headway.rank")
 # a launcher that gave up would look like a crash.
 RENDEZVOUS_TIMEOUT_S = 365 * 24 * 3600
 EXIT_BARRIER_S = 60.0  # how long a node whose ranks are done waits for the other nodes
+# How long a node that has only lost another one waits before it leaves: a cluster takes 50 s by default to say that a
+# node is gone, and whoever leaves before that looks like the one that has crashed.
+WITNESS_S = 75.0
 STACKS_S = 1.0  # what a rank that hangs is given to write its stacks before it is killed
 
 
@@ -101,6 +104,14 @@ class _Gang:
                 _send(pid, signal.SIGABRT)  # a stopped process does not heed it, one that runs writes its stacks
                 threading.Timer(STACKS_S, _send, (pid, signal.SIGKILL)).start()
 
+    def is_only_a_witness(self) -> bool:
+        """Say whether all that has failed here is that ranks of other nodes were waited for in vain."""
+        first = self.settings.node_rank * self.settings.nproc
+        here = set(range(first, first + self.settings.nproc))
+        failed = [record for record in self.notes.records() if record.outcome == names.OUTCOME_FAILED]
+        lost = [record.lost for record in failed]
+        return self.settings.nnodes > 1 and bool(lost) and all(r is not None and here.isdisjoint(r) for r in lost)
+
     def ranks_have_left_well(self) -> bool:
         """Say whether every rank of this node has returned from training."""
         records = self.notes.records()
@@ -127,8 +138,11 @@ def work(termination_log: Path, stop_at_eof: bool = False, command: Sequence[str
         settings = from_environment(os.environ)
         os.environ.update(thread_environment(os.environ, settings.nproc, available_cores()))
         os.environ.update(numba_cache(os.environ))
-        result = _run_gang(_Gang(settings, notes, command))
+        gang = _Gang(settings, notes, command)
+        result = _run_gang(gang)
         _say(termination_log, result)
+        if gang.is_only_a_witness():
+            _await_stop(notes, WITNESS_S)
     return result.exit_code
 
 
@@ -161,6 +175,13 @@ def _endpoint(settings: Settings) -> str:
 def _send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def _await_stop(notes: Notes, seconds: float) -> None:
+    """Wait for so long, or until this process is told to leave."""
+    until = time.monotonic() + seconds
+    while not notes.asked_to_stop() and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def _await_eof(notes: Notes) -> None:

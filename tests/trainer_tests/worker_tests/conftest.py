@@ -11,8 +11,9 @@ import pytest
 from headway_api import names
 
 HERE = Path(__file__).parent
-LAUNCH = "import sys; from pathlib import Path; from headway.worker import work; \
-sys.exit(work(Path(sys.argv[1]), stop_at_eof={eof}, command=[sys.executable, *sys.argv[2:]]))"
+LAUNCH = "import os, sys; from pathlib import Path; from headway import worker; \
+worker.WITNESS_S = float(os.environ.get('FAKE_WITNESS_S', '0')); \
+sys.exit(worker.work(Path(sys.argv[1]), stop_at_eof={eof}, command=[sys.executable, *sys.argv[2:]]))"
 
 RUN = {
     "apiVersion": names.API_VERSION,

@@ -205,6 +205,40 @@ def test_two_nodes_find_each_other_even_if_the_first_comes_last(launch, tmp_path
     assert [node.wait()[0] for node in (first, second)] == [names.EXIT_SAVED_AND_LEFT] * 2
 
 
+@pytest.mark.parametrize(
+    ("nnodes", "records", "expected"),
+    [
+        (2, [Record(1, "failed", 1, 0.0, lost=[0], hung=True)], True),
+        (2, [Record(1, "failed", 1, 0.0, lost=[])], True),  # node 0 and its store are gone
+        (2, [Record(1, "failed", 1, 0.0, error="a bug")], False),
+        (2, [Record(1, "failed", 1, 0.0, lost=[1])], False),  # a rank of its own
+        (2, [Record(1, "done", 0, 0.0)], False),
+        (2, [], False),
+        (1, [Record(1, "failed", 1, 0.0, lost=[0])], False),
+    ],
+)
+def test_who_is_only_a_witness_of_another_nodes_end(tmp_path, nnodes, records, expected):
+    settings = SimpleNamespace(nnodes=nnodes, nproc=1, node_rank=1)
+    gang = worker._Gang(settings, Notes(tmp_path), ["true"])
+    for record in records:
+        gang.notes.leave(record)
+    assert gang.is_only_a_witness() == expected
+
+
+def test_a_witness_says_what_it_saw_and_stays_until_the_cluster_has_had_time_to_see_it_too(launch, tmp_path):
+    nodes = _two_nodes() | {"FAKE_WITNESS_S": "60"}
+    first, second = (launch("votes", PET_NODE_RANK=rank, **nodes) for rank in ("0", "1"))
+    wait_for((tmp_path / "votes-1").exists)
+    for pid in (first.process.pid, *_children(first.process.pid)):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(second.log.exists)
+    time.sleep(0.5)
+    assert second.process.poll() is None
+    second.terminate()
+    code, message = second.wait(10)
+    assert code == names.EXIT_ERROR and "node 0, which keeps the ranks' store, is gone" in message["error"]
+
+
 def _two_nodes():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
