@@ -33,8 +33,8 @@ RANK_COMMAND = (sys.executable, "-m", "headway.rank")
 RENDEZVOUS_TIMEOUT_S = 365 * 24 * 3600
 EXIT_BARRIER_S = 60.0  # how long a node whose ranks are done waits for the other nodes
 # How long a node that has only lost another one waits before it leaves: a cluster takes 50 s by default to say that a
-# node is gone, and whoever leaves before that looks like the one that has crashed.
-WITNESS_S = 75.0
+# node is gone and 30 s more to evict its pods, and whoever leaves before that looks like the one that has crashed.
+WITNESS_S = 150.0
 STACKS_S = 1.0  # what a rank that hangs is given to write its stacks before it is killed
 
 
