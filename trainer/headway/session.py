@@ -20,6 +20,7 @@ from headway import checkpoint, goodput, gpu, randomness
 from headway.algos import batch_finder, build_algorithm
 from headway.algos.divergence import Course, DivergenceError, refuse_tensors
 from headway.algos.protocol import ExploresByStage, HasReplay
+from headway.algos.state import below, under
 from headway.checkpoint import CheckpointStore, Found, Interval, Manifest, Retention, Saver, Snapshot
 from headway.curriculum import CurriculumRecord, RunningCurriculum
 from headway.envs import registry
@@ -211,15 +212,15 @@ class Session:
         Raises DivergenceError, on all ranks alike, rather than keep what holds a number that is none.
         """
         self.heart.beat("save")
-        own = _under("env.", self.env.get_state())
-        own |= _under("algorithm.", self.algorithm.get_env_state())
-        own |= _under("curriculum.", self.curriculum.own_state())
+        own = under("env.", self.env.get_state())
+        own |= under("algorithm.", self.algorithm.get_env_state())
+        own |= under("curriculum.", self.curriculum.own_state())
         if self.replay is not None:
-            own |= _under("replay.", self.replay.get_state())
-        shared = self.algorithm.get_state() | _under("curriculum.", self.curriculum.shared_state())
+            own |= under("replay.", self.replay.get_state())
+        shared = self.algorithm.get_state() | under("curriculum.", self.curriculum.shared_state())
         if self.self_play:
-            own |= _under("selfplay.", self.self_play.own_state())
-            shared |= _under("selfplay.", self.self_play.shared_state())
+            own |= under("selfplay.", self.self_play.own_state())
+            shared |= under("selfplay.", self.self_play.shared_state())
         refuse_tensors(shared, "as it was to be saved")
         loop = LoopState(
             vector_steps=self.vector_steps, updates=self.updates, curriculum=self.curriculum.record(), best=self.best,
@@ -309,19 +310,19 @@ class Session:
             )  # accepted ones
             if any(checkpoint.path_of(line) == "train.precision" for line in changes):
                 shared = checkpoint.with_own_scale(shared, self.algorithm.get_state())
-            ours = _below("curriculum.", shared)
+            ours = below("curriculum.", shared)
             self.algorithm.set_state(
                 {k: v for k, v in shared.items() if not k.startswith(("curriculum.", "selfplay."))}
             )
             if self.replay is not None:
-                self._restore_replay(found, _below("replay.", own))
+                self._restore_replay(found, below("replay.", own))
             if self.self_play:
-                self.self_play.restore(_below("selfplay.", own), _below("selfplay.", shared))
+                self.self_play.restore(below("selfplay.", own), below("selfplay.", shared))
             if self.env.exact_state:  # else new episodes begin, and nothing is remembered of the old ones
-                self.algorithm.set_env_state(_below("algorithm.", own))
+                self.algorithm.set_env_state(below("algorithm.", own))
             is_changed = checkpoint.is_of_curriculum(changes)
-            self.curriculum.restore(loop.curriculum, _below("curriculum.", own), ours, is_changed)
-            self.observation = self.env.set_state(_below("env.", own))
+            self.curriculum.restore(loop.curriculum, below("curriculum.", own), ours, is_changed)
+            self.observation = self.env.set_state(below("env.", own))
         except RankLostError:  # says nothing about the checkpoint
             raise
         except (ValueError, KeyError, RuntimeError) as error:  # torch's own, where ranks' tensors do not fit together
@@ -363,11 +364,3 @@ def _refuse_diverged(found: Found) -> None:
         refuse_tensors(checkpoint.load_tensors(found.directory / checkpoint.MODEL), "in it")
     except DivergenceError as error:
         raise ValueError(str(error)) from None
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {prefix + name: tensor for name, tensor in tensors.items()}
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
